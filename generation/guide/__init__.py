@@ -1,0 +1,1 @@
+"""A guide voice reads the words; its features, warped, perform. No Django."""

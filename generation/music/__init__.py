@@ -1,0 +1,1 @@
+"""Lyrics to a score: pronunciation, syllables, melody, rap flow, beats. No Django."""

@@ -1,0 +1,151 @@
+"""From a song and a voice to a sung take: asking for it, and doing it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from django.db import transaction
+from django.db.models import Max
+from django.db.models.fields.files import FieldFile
+
+from recordings import fingerprinting
+from voiceplatform.jobs import Claim, JobError
+from voiceplatform.working import at_work, deliver, scratch_dir
+from voices.models import VoiceModel
+
+from .mixing_down import ask_for_mix
+from .models import Generation, Song, vocal_name
+from .scoring import score_of
+
+#: Shares of the whole: performing the guide takes most of it, singing the rest.
+GUIDE_FRACTION, SUNG_FRACTION = 0.55, 0.95
+PEAKS = 800
+
+SONG_IS_SAFE = "Your song and its other takes are safe."
+
+
+class CannotRender(Exception):
+    """The take cannot be asked for; the message tells the person what to do."""
+
+
+def ask_for_take(
+    song: Song, voice_model: VoiceModel, *, seed: int | None = None
+) -> Generation:
+    """A take of the song as it is now, in a voice of its owner; made by a worker.
+
+    Without a seed it is the song's next one, so that each take is sung a little
+    differently. Asked for twice while it waits, it is the same take. Raises
+    CannotScore (generation/scoring.py) or CannotRender.
+    """
+    # As the database gives it back: lists, not tuples.
+    score = json.loads(json.dumps(score_of(song).to_json()))
+    with transaction.atomic():
+        # Two requests at once queue up here.
+        song = Song.objects.select_for_update().get(pk=song.pk)
+        usable = VoiceModel.objects.visible_to(song.user).permitted().ready()
+        if not usable.filter(pk=voice_model.pk).exists():
+            raise CannotRender(
+                "This voice is not there to sing: it is still in training, was "
+                "deleted, or its consent was withdrawn. Choose another one."
+            )
+        takes = song.generations
+        same = takes.in_progress().filter(
+            voice_model=voice_model, stop_requested_at=None
+        )
+        for take in same:
+            if take.score == score and seed in (None, take.seed):
+                return take
+        if seed is None:
+            last = takes.aggregate(last=Max("seed"))["last"]
+            seed = 0 if last is None else last + 1
+        take = takes.create(voice_model=voice_model, seed=seed, score=score)
+        take.enqueue()
+    return take
+
+
+def render(claim: Claim[Generation]) -> None:
+    """Work a claimed take off: score, guide, voice, file; then ask for its mix."""
+    with at_work(claim, kept=SONG_IS_SAFE):
+        _render(claim)
+
+
+def _render(claim: Claim[Generation]) -> None:
+    from recordings.verification.fingerprint import fingerprint
+    from voiceplatform.audio.files import write_wav
+    from voiceplatform.audio.peaks import peaks
+    from voiceplatform.audio.waveform import AudioError
+    from voices.engine.synthesis import LocalVoice
+
+    from .guide.performing import perform
+    from .music.score import Score, ScoreError
+
+    take = claim.job
+    claim.heartbeat("Warming up", 0.0)
+    with tempfile.TemporaryDirectory(dir=scratch_dir()) as scratch:
+        checkpoint = Path(scratch) / "voice.safetensors"
+        _fetch(take.voice_model.checkpoint, checkpoint)
+        try:
+            voice = LocalVoice.load(checkpoint)
+            score = Score.from_json(take.score).fitted_to_range(voice.range_hz)
+            performance = perform(
+                score,
+                seed=take.seed,
+                on_progress=_reporter(
+                    claim, "Working out how to sing it", 0.0, GUIDE_FRACTION
+                ),
+            )
+            vocal = voice.sing(
+                performance.features,
+                seed=take.seed,
+                on_progress=_reporter(claim, "Singing", GUIDE_FRACTION, SUNG_FRACTION),
+            )
+        except (AudioError, ScoreError) as error:
+            raise JobError(f"This song could not be sung: {error}") from error
+        claim.heartbeat("Writing the file", SUNG_FRACTION)
+        path = Path(scratch) / "vocal.wav"
+        write_wav(path, vocal, "PCM_24")
+        name = vocal_name(take, path.name)
+        # So that it is known if it is played into a microphone.
+        mark = fingerprint(vocal)
+
+        def finish() -> bool:
+            finished = claim.finish(
+                vocal=name,
+                score=score.to_json(),
+                duration_s=vocal.duration_s,
+                peaks=peaks(vocal, PEAKS),
+                lines=[
+                    {"text": line.text, "start_s": line.start_s, "end_s": line.end_s}
+                    for line in performance.lines
+                ],
+            )
+            if finished:
+                fingerprinting.store(take, mark)
+                ask_for_mix(Generation.objects.get(pk=take.pk))
+            return finished
+
+        deliver(claim, take.vocal.storage, name, path, finish)
+
+
+def _fetch(stored: FieldFile, path: Path) -> None:
+    with stored.open("rb") as source, path.open("wb") as file:
+        for chunk in source.chunks():
+            file.write(chunk)
+
+
+def _reporter(
+    claim: Claim[Generation], stage: str, start: float, end: float
+) -> Callable[[float], None]:
+    """Hands a part's progress on to the row, with a guess of the time left."""
+    began = time.monotonic()
+
+    def report(share: float) -> None:
+        elapsed_s = time.monotonic() - began
+        left_s = elapsed_s * (1 - share) / share if share > 0.05 else None
+        claim.heartbeat(stage, start + (end - start) * share, left_s)
+
+    return report

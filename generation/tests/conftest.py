@@ -1,0 +1,1 @@
+from voiceplatform.testing.voices import tiny_checkpoint  # noqa: F401

@@ -1,0 +1,37 @@
+"""What a fresh database needs: the words, the script, the presets, the clockwork.
+
+Built-in beats are code (generation/music/beats.py) and need no rows.
+"""
+
+from __future__ import annotations
+
+from django_q.models import Schedule
+
+from consent.seeding import seed_statement
+from fxchains.seeding import seed_presets
+from recordings.seeding import seed_script
+
+#: Run by the default cluster, each so many minutes apart; nothing is done when nothing
+#: is due.
+SWEEPS = {
+    "voiceplatform.tasks.sweep_jobs": 1,
+    "consent.tasks.erase_due": 1,
+    "recordings.tasks.sweep_tickets": 1,
+    "consent.tasks.sweep_files": 60,
+}
+
+
+def seed() -> None:
+    seed_statement()
+    seed_script()
+    seed_presets()
+    for task, minutes in SWEEPS.items():
+        Schedule.objects.update_or_create(
+            name=task,
+            defaults={
+                "func": task,
+                "schedule_type": Schedule.MINUTES,
+                "minutes": minutes,
+                "repeats": -1,
+            },
+        )

@@ -1,0 +1,33 @@
+"""People for tests: an owner, somebody else, a member of staff."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from accounts.models import User
+from consent.models import ConsentGrant, ConsentStatement, Scope
+
+
+def make_user(email: str = "mara@example.com", **fields) -> User:
+    fields = {
+        "legal_name": "Mara Vale",
+        "adult_attested_at": timezone.now(),
+    } | fields
+    return User.objects.create_user(email, "a long enough password", **fields)
+
+
+def make_statement(version: int = 1) -> ConsentStatement:
+    return ConsentStatement.objects.get_or_create(
+        version=version,
+        defaults={
+            "title": "Your voice, your consent",
+            "body": "I agree.",
+            "sha256": "0" * 64,
+        },
+    )[0]
+
+
+def make_grant(user: User, scope: str = Scope.CLONE_LOCAL) -> ConsentGrant:
+    return ConsentGrant.objects.create(
+        user=user, statement=make_statement(), scope=scope
+    )

@@ -1,0 +1,74 @@
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+
+from .models import TrainingJob, TrainingSample, Voice, VoiceModel
+
+
+class _Evidence:
+    """Made by operations alone; deleting takes along all that was made from it."""
+
+    def has_add_permission(self, request, obj=None):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+
+class _Link(_Evidence, admin.ModelAdmin):
+    """It goes with what it links, never by itself.
+
+    The permission to delete stays: without it the admin would refuse to delete the
+    take or the voice that it goes with.
+    """
+
+    def get_actions(self, request):
+        return {}
+
+    def delete_view(self, request, object_id, extra_context=None):
+        raise PermissionDenied
+
+
+class TrainingSampleInline(_Evidence, admin.TabularInline):
+    model = TrainingSample
+    fields = ("recording",)
+    can_delete = False
+    extra = 0
+
+
+@admin.register(Voice)
+class VoiceAdmin(_Evidence, admin.ModelAdmin):
+    list_display = ("name", "user", "created_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "user__email")
+    date_hierarchy = "created_at"
+
+
+@admin.register(VoiceModel)
+class VoiceModelAdmin(_Evidence, admin.ModelAdmin):
+    list_display = ("voice", "owner", "engine", "status", "created_at")
+    list_filter = ("status", "engine")
+    list_select_related = ("voice__user",)
+    search_fields = ("voice__name", "voice__user__email")
+    date_hierarchy = "created_at"
+    exclude = ("checkpoint",)
+    inlines = (TrainingSampleInline,)
+
+    @admin.display(ordering="voice__user")
+    def owner(self, model):
+        return model.voice.user
+
+
+@admin.register(TrainingJob)
+class TrainingJobAdmin(_Link):
+    list_display = ("model", "status", "stage", "percent", "attempt", "heartbeat_at")
+    list_filter = ("status",)
+    list_select_related = ("model__voice",)
+    search_fields = ("model__voice__name", "model__voice__user__email")
+    exclude = ("loss_curve",)
+
+
+@admin.register(TrainingSample)
+class TrainingSampleAdmin(_Link):
+    list_display = ("model", "recording")
+    list_select_related = ("model__voice", "recording")
+    search_fields = ("model__voice__user__email",)

@@ -1,0 +1,203 @@
+"""A person's voice, the models trained for it, and the jobs that train them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import CASCADE, Q
+from django.utils import timezone
+
+from consent.models import Erasure, HoldsFiles
+from recordings.models import Recording
+from voiceplatform.jobs import MAX_ATTEMPTS, Job, JobQuerySet, Status
+
+from .quality import advice
+
+
+class VoiceQuerySet(models.QuerySet["Voice"]):
+    def visible_to(self, user) -> Self:
+        return self.filter(user=user)
+
+    def with_models(self) -> Self:
+        """With each model, the latest first, its job and how much it has heard."""
+        trained = (
+            VoiceModel.objects.select_related("training_job")
+            .annotate(
+                n_takes=models.Count("samples"),
+                speech_s=models.Sum("samples__recording__speech_s", default=0.0),
+            )
+            # Said again: Django drops a model's own order where it groups.
+            .order_by("-created_at", "-pk")
+        )
+        return self.prefetch_related(models.Prefetch("models", trained))
+
+
+class Voice(models.Model):
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="voices"
+    )
+    name = models.CharField(max_length=80)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = VoiceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def latest_model(self) -> VoiceModel | None:
+        return next(iter(self.models.all()), None)
+
+    @property
+    def latest_job(self) -> TrainingJob | None:
+        return getattr(self.latest_model, "training_job", None)
+
+    @property
+    def ready_model(self) -> VoiceModel | None:
+        """The one that sings: the latest that is ready."""
+        ready = VoiceModel.Status.READY
+        return next((m for m in self.models.all() if m.status == ready), None)
+
+
+def checkpoint_name(instance: VoiceModel, filename: str) -> str:
+    return f"voices/{uuid.uuid4()}.safetensors"
+
+
+class VoiceModelQuerySet(models.QuerySet["VoiceModel"]):
+    def visible_to(self, user) -> Self:
+        return self.filter(voice__user=user)
+
+    def permitted(self) -> Self:
+        """Models all of whose takes are still under an open grant."""
+        withdrawn = TrainingSample.objects.filter(
+            recording__session__grant__withdrawn_at__isnull=False
+        )
+        return self.filter(voice__user__is_active=True).exclude(
+            pk__in=withdrawn.values("model")
+        )
+
+    def ready(self) -> Self:
+        return self.filter(status=VoiceModel.Status.READY)
+
+    def training(self) -> Self:
+        return self.filter(status=VoiceModel.Status.TRAINING)
+
+
+class VoiceModel(HoldsFiles):
+    """One trained version of a voice: what it was trained on, by what, how good."""
+
+    owner_path = "voice__user"
+
+    class Engine(models.TextChoices):
+        LOCAL = "local", "On this site"
+
+    class Status(models.TextChoices):
+        TRAINING = "training", "Training"
+        READY = "ready", "Ready"
+        FAILED = "failed", "Not finished"
+
+    voice = models.ForeignKey(Voice, models.CASCADE, related_name="models")
+    engine = models.CharField(
+        max_length=12, choices=Engine.choices, default=Engine.LOCAL
+    )
+    status = models.CharField(
+        max_length=8, choices=Status.choices, default=Status.TRAINING
+    )
+    checkpoint = models.FileField(upload_to=checkpoint_name, max_length=200, blank=True)
+    recordings = models.ManyToManyField(
+        Recording, through="TrainingSample", related_name="models"
+    )
+    #: range_hz, minutes, similarity and what else the engine measured.
+    quality = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = VoiceModelQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(status="ready") | ~Q(checkpoint=""),
+                name="voices_ready_model_has_checkpoint",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.voice.name}, {self.created_at:%-d %B %Y}"
+
+    @property
+    def advice(self) -> list[str]:
+        return advice(self.quality)
+
+
+def delete_trained_model(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
+    """on_delete: a model that has heard a deleted take must not survive it.
+
+    The samples are handed over as a list, so exactly these go. A queryset would be
+    deleted by its condition, and would take along a sample added meanwhile without
+    its model; this way the database refuses the deletion and it can be tried again.
+    """
+    CASCADE(collector, field, list(sub_objs), using)
+    trained = VoiceModel.objects.using(using).filter(samples__in=sub_objs).distinct()
+    collector.collect(trained)
+
+
+class TrainingSample(models.Model):
+    """That a model has heard a take; a trigger holds both to one person."""
+
+    model = models.ForeignKey(VoiceModel, models.CASCADE, related_name="samples")
+    recording = models.ForeignKey(
+        Recording, delete_trained_model, related_name="training_samples"
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model", "recording"], name="voices_take_heard_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"take {self.recording_id} in model {self.model_id}"
+
+
+class TrainingJobQuerySet(JobQuerySet["TrainingJob"]):
+    def visible_to(self, user) -> Self:
+        return self.filter(model__voice__user=user)
+
+    def permitted(self) -> Self:
+        return self.filter(model__in=VoiceModel.objects.permitted())
+
+    def resumable(self) -> Self:
+        """Ended without a result, and may be taken up again from its checkpoint."""
+        return self.filter(
+            status__in=[Status.STOPPED, Status.FAILED], attempt__lt=MAX_ATTEMPTS
+        )
+
+
+class TrainingJob(HoldsFiles, Job):
+    owner_path = "model__voice__user"
+    task_name = "voices.tasks.train"
+
+    model = models.OneToOneField(
+        VoiceModel, models.CASCADE, related_name="training_job"
+    )
+    seed = models.PositiveIntegerField(default=0)
+    #: {stage: [[step, loss], ...]}, thinned to a few hundred points each.
+    loss_curve = models.JSONField(default=dict)
+    #: Names the working directory, on whichever machine trains.
+    work_name = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+
+    objects = TrainingJobQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"Training of model {self.model_id}"
+
+    def held_items(self) -> list[tuple[str, str]]:
+        return [(Erasure.Kind.WORK_DIRECTORY, f"training/{self.work_name}")]

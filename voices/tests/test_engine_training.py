@@ -1,0 +1,303 @@
+"""Training: it learns, it survives being killed, it says what it cannot use."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from voiceplatform.audio.files import read_audio
+from voiceplatform.audio.tensors import load_tensors
+from voiceplatform.audio.waveform import AudioError, Waveform
+from voices.engine.acoustic import AcousticConfig, energy_score
+from voices.engine.base import load_base
+from voices.engine.corpus import TooLittleAudioError, prepare
+from voices.engine.synthesis import LocalVoice
+from voices.engine.training import (
+    CORPUS_FILE,
+    STATE_FILE,
+    Trainer,
+    TrainingConfig,
+    TrainingDivergedError,
+    train,
+)
+from voices.engine.vocoder import VocoderConfig, spectral_energy_score
+from voices.engine.voice import EngineConfig
+
+SMALL = TrainingConfig(
+    acoustic_steps=6,
+    vocoder_steps=4,
+    minimum_voiced_s=4.0,
+    acoustic_batch=2,
+    acoustic_frames=32,
+    vocoder_batch=2,
+    vocoder_frames=16,
+    from_base=False,
+    engine=EngineConfig(
+        acoustic=AcousticConfig(dim=16, trunk_dilations=(1, 2)),
+        vocoder=VocoderConfig(
+            dim=16, dilations=(1, 2), fine_dim=16, fine_dilations=(1,)
+        ),
+    ),
+)
+
+
+def nothing(progress):
+    pass
+
+
+@pytest.fixture(scope="module")
+def takes(speech_dir):
+    return [read_audio(path) for path in sorted((speech_dir / "en").glob("*.wav"))[:12]]
+
+
+@pytest.fixture(scope="module")
+def heard(takes, tmp_path_factory):
+    """The corpus of those takes, made once: the slow part of every training."""
+    path = tmp_path_factory.mktemp("heard") / CORPUS_FILE
+    corpus = prepare(takes, path, seed=0, minimum_s=4.0, on_progress=lambda share: None)
+    return path, corpus
+
+
+@pytest.fixture
+def work_dir(heard, tmp_path):
+    """A working directory where listening is already done."""
+    directory = tmp_path / "training"
+    directory.mkdir()
+    (directory / CORPUS_FILE).hardlink_to(heard[0])
+    return directory
+
+
+def fresh(heard, **changed):
+    return Trainer(heard[1], replace(SMALL, **changed), 0, n_speakers=1)
+
+
+def test_the_acoustic_model_overfits_one_batch(heard):
+    trainer = fresh(heard, acoustic_steps=80, learning_rate=3e-3)
+    stage = trainer.stages[0]
+
+    def same_batch(random):
+        return trainer.acoustic_loss(np.random.default_rng(7))
+
+    losses = [stage.step_once(same_batch) for _ in range(80)]
+    assert np.mean(losses[-5:]) < 0.4 * losses[0]
+
+
+def test_the_vocoder_overfits_one_batch(heard):
+    trainer = fresh(heard, vocoder_steps=60, learning_rate=3e-3)
+    stage = trainer.stages[1]
+
+    def same_batch(random):
+        return trainer.vocoder_loss(np.random.default_rng(7))
+
+    losses = [stage.step_once(same_batch) for _ in range(60)]
+    assert np.mean(losses[-5:]) < 0.9 * losses[0]
+
+
+def test_one_real_step_of_the_shipped_shapes_moves_every_weight(heard):
+    trainer = Trainer(
+        heard[1],
+        TrainingConfig(acoustic_steps=1, vocoder_steps=1, acoustic_batch=2),
+        0,
+        n_speakers=1,
+    )
+    losses = (trainer.acoustic_loss, trainer.vocoder_loss)
+    for stage, loss_of in zip(trainer.stages, losses, strict=True):
+        before = {k: p.detach().clone() for k, p in stage.parameters.items()}
+        assert np.isfinite(stage.step_once(loss_of))
+        still = [k for k, p in stage.parameters.items() if torch.equal(p, before[k])]
+        assert not still
+
+
+def test_draws_from_the_right_distribution_score_best():
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(scale):
+        return scale * torch.randn(64, 32, 32, generator=generator)
+
+    mask = torch.ones(64, 32, 32)
+    real = draw(1.0)
+    right = energy_score(real, draw(1.0), draw(1.0), mask)
+    assert right < energy_score(real, draw(0.05), draw(0.05), mask)  # blurred
+    assert right < energy_score(real, draw(2.0), draw(2.0), mask)
+
+
+def test_bands_above_a_takes_bandwidth_cost_nothing(heard):
+    spec = SMALL.engine.mel
+    generator = torch.Generator().manual_seed(0)
+    real = torch.randn(1, 16384, generator=generator)
+    draws = torch.randn(2, 1, 16384, generator=generator)
+    hiss = torch.sin(2 * torch.pi * 15_000 / 44_100 * torch.arange(16384.0))
+    reach = torch.tensor([8000.0])
+    inside = spectral_energy_score(real, draws, reach, spec)
+    louder = spectral_energy_score(real, draws + 3 * hiss, reach, spec)
+    everywhere = spectral_energy_score(
+        real, draws + 3 * hiss, torch.tensor([22_050.0]), spec
+    )
+    assert abs(louder - inside) < 0.02
+    assert everywhere - inside > 0.02
+
+
+def test_training_tells_where_it_is_and_leaves_one_file(takes, work_dir):
+    told = []
+    path = train(takes, work_dir, config=SMALL, seed=0, on_progress=told.append)
+    fractions = [progress.fraction for progress in told]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0
+    assert fractions[-1] == 1.0
+    assert {progress.stage for progress in told} == {"listening", "acoustic", "vocoder"}
+    voice = LocalVoice.load(path)
+    assert voice.summary["steps"] == {"acoustic": 6, "vocoder": 4}
+    assert 7000 < voice.bandwidth_hz < 8300
+    low, high = voice.range_hz
+    assert 100 < low < 180 < high < 400
+
+
+def test_a_finished_training_is_not_done_again(takes, work_dir):
+    first = train(takes, work_dir, config=SMALL, seed=0, on_progress=nothing)
+    written = first.stat().st_mtime_ns
+    again = train(takes, work_dir, config=SMALL, seed=0, on_progress=nothing)
+    assert again.stat().st_mtime_ns == written
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
+    takes, heard, work_dir, tmp_path, monkeypatch
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / CORPUS_FILE).hardlink_to(heard[0])
+    config = replace(SMALL, save_every_s=0.0)
+    monkeypatch.setattr("voices.engine.training._PROGRESS_EVERY_S", 0.0)
+    whole = train(takes, work_dir, config=config, seed=0, on_progress=nothing)
+
+    for stage, step in (("acoustic", 3), ("acoustic", 5), ("vocoder", 2)):
+
+        def stop(progress, stage=stage, step=step):
+            if (progress.stage, progress.step) == (stage, step):
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            train(takes, other, config=config, seed=0, on_progress=stop)
+    resumed = train(takes, other, config=config, seed=0, on_progress=nothing)
+
+    one = load_tensors(whole, "voice", "1")
+    two = load_tensors(resumed, "voice", "1")
+    for name, tensor in one.tensors.items():
+        assert np.array_equal(tensor, two.tensors[name]), name
+
+
+def test_a_killed_run_goes_on_from_its_last_save(takes, speech_dir, work_dir):
+    code = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from voiceplatform.audio.files import read_audio
+        from voices.engine.training import train
+        from voices.tests.test_engine_training import SMALL, replace
+        takes = [read_audio(p) for p in sorted(Path(sys.argv[1]).glob("*.wav"))[:12]]
+        config = replace(SMALL, acoustic_steps=2000, save_every_s=0.05)
+        train(takes, Path(sys.argv[2]), config=config, seed=0,
+              on_progress=lambda p: print(p.stage, p.step, flush=True))
+        """
+    )
+    state = work_dir / STATE_FILE
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(speech_dir / "en"), str(work_dir)],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        saved = 0
+        while saved < 5 and time.monotonic() < deadline:
+            time.sleep(0.05)
+            if state.exists():
+                # Every moment's file is whole: it is renamed into place.
+                stored = load_tensors(state, "training", "1")
+                saved = stored.details["stages"][0]["steps"]
+        assert saved >= 5
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    saved = load_tensors(state, "training", "1").details["stages"][0]["steps"]
+    steps = []
+    config = replace(SMALL, acoustic_steps=2000, save_every_s=0.05)
+
+    def stop_at_once(progress):
+        if progress.stage == "acoustic":
+            steps.append(progress.step)
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(takes, work_dir, config=config, seed=0, on_progress=stop_at_once)
+    assert steps[0] > saved
+
+
+def test_other_takes_start_over(takes, work_dir, monkeypatch):
+    monkeypatch.setattr("voices.engine.training._PROGRESS_EVERY_S", 0.0)
+    train(takes, work_dir, config=SMALL, seed=0, on_progress=nothing)
+    steps = []
+
+    def remember(progress):
+        if progress.stage == "acoustic":
+            steps.append(progress.step)
+
+    train(takes[1:], work_dir, config=SMALL, seed=0, on_progress=remember)
+    assert steps[0] == 1
+
+
+def test_steps_whose_loss_is_no_number_are_skipped_and_too_many_end_it(
+    heard, monkeypatch
+):
+    trainer = fresh(heard, acoustic_steps=1000)
+    stage = trainer.stages[0]
+    before = {k: p.detach().clone() for k, p in stage.parameters.items()}
+
+    poisoned_loss = trainer.acoustic_loss(np.random.default_rng(0)) * float("nan")
+    assert stage.step_once(lambda random: poisoned_loss) is None
+    assert all(torch.equal(p, before[k]) for k, p in stage.parameters.items())
+    monkeypatch.setattr(trainer, "acoustic_loss", lambda random: poisoned_loss)
+    with pytest.raises(TrainingDivergedError):
+        trainer.run(save=lambda stage: None, on_progress=nothing)
+
+
+@pytest.mark.parametrize(
+    "some_takes",
+    [
+        [],
+        [Waveform(np.zeros((1, 0), dtype=np.float32), 16_000)],
+        [Waveform(np.zeros((1, 100), dtype=np.float32), 44_100)],
+        [Waveform(np.zeros((1, 44_100 * 3), dtype=np.float32), 44_100)],
+    ],
+    ids=["none", "empty", "too short", "silent"],
+)
+def test_takes_without_speech_are_too_little(some_takes, tmp_path):
+    with pytest.raises(TooLittleAudioError, match="seconds more"):
+        train(some_takes, tmp_path, config=SMALL, seed=0, on_progress=nothing)
+
+
+def test_too_little_audio_says_how_much_more(takes, tmp_path):
+    config = replace(SMALL, minimum_voiced_s=600.0)
+    with pytest.raises(TooLittleAudioError, match="record about") as caught:
+        train(takes[:2], tmp_path, config=config, seed=0, on_progress=nothing)
+    assert caught.value.missing_s > 500
+
+
+def test_sound_that_is_not_numbers_never_gets_in():
+    with pytest.raises(AudioError, match="not numbers"):
+        Waveform(np.array([0.0, np.nan], dtype=np.float32), 44_100)
+
+
+def test_a_new_voice_starts_from_the_shipped_weights(heard):
+    base = load_base()
+    trainer = Trainer(heard[1], TrainingConfig(), 0, n_speakers=1)
+    for name, tensor in base.tensors().items():
+        assert np.array_equal(trainer.model.tensors()[name], tensor), name

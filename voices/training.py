@@ -1,0 +1,390 @@
+"""From a person's takes to a voice that sings: asking for it, doing it, ending it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, QuerySet, Sum
+from django.utils.text import Truncator
+
+from accounts.models import User
+from recordings import enrolling
+from recordings.models import Recording
+from voiceplatform.jobs import IN_PROGRESS, Claim, JobError, Status
+from voiceplatform.working import at_work, deliver
+
+from .models import TrainingJob, TrainingSample, Voice, VoiceModel, checkpoint_name
+
+if TYPE_CHECKING:
+    from voiceplatform.audio.waveform import Waveform
+
+    from .engine.synthesis import LocalVoice
+    from .engine.training import TrainingConfig, TrainingProgress
+
+#: Less speech than this and the engine has nothing to learn a voice from.
+MIN_SPEECH_S = 60.0
+#: Points of the loss curve that are kept: enough to draw, little to send.
+MAX_CURVE_POINTS = 300
+#: The curve is written this often; plain heartbeats come in between.
+CURVE_INTERVAL_S = 6.0
+#: Takes the finished voice is compared on, and how much of each: enough to tell.
+MEASURED_TAKES, MEASURED_S = 4, 8.0
+#: Shares of the whole, for the person who waits.
+READING_FRACTION, TRAINED_FRACTION = 0.02, 0.98
+
+#: The engine's stages, for the person who waits.
+STAGES = {
+    "listening": "Listening to your takes",
+    "acoustic": "Learning how you form sounds",
+    "vocoder": "Learning your timbre",
+}
+
+#: So many takes that are not the person's voice are named in full.
+MOST_NAMED = 3
+
+TAKES_ARE_SAFE = "Your recordings are safe."
+
+
+class CannotTrain(Exception):
+    """This training cannot be started; the message tells the person what to do."""
+
+
+class StrangeTakes(CannotTrain):
+    """Some takes are not the person's voice; `takes`, the least like them first."""
+
+    def __init__(self, takes: Sequence[Recording]) -> None:
+        super().__init__(strange_in_words(takes))
+        self.takes = takes
+
+
+def usable_takes(user: User) -> QuerySet[Recording]:
+    """The takes a voice of this person may be trained on now."""
+    takes = Recording.objects.visible_to(user).permitted().kept()
+    return takes.select_related("prompt")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What there is to train on, and what is still missing."""
+
+    n_takes: int
+    speech_s: float
+
+    @property
+    def missing_s(self) -> float:
+        return max(0.0, MIN_SPEECH_S - self.speech_s)
+
+
+def material(user: User) -> Material:
+    found = usable_takes(user).aggregate(
+        n_takes=Count("pk"), speech_s=Sum("speech_s", default=0.0)
+    )
+    return Material(**found)
+
+
+def start_training(
+    user: User,
+    *,
+    voice: Voice | None = None,
+    name: str = "My voice",
+    recordings: Iterable[Recording] | None = None,
+    seed: int = 0,
+) -> TrainingJob:
+    """A new model of the voice (a new voice without one) and the job that trains it.
+
+    It hears the recordings given, or all the person's kept takes. Raises CannotTrain
+    when there is too little, a take is not theirs to use or not their voice, the voice
+    is in training, or a moderator has to look at it first.
+    """
+    _check_person(user)
+    with transaction.atomic():
+        if voice is None:
+            voice = Voice.objects.create(user=user, name=name)
+        else:
+            # Two trainings asked for at once queue up here.
+            voice = Voice.objects.visible_to(user).select_for_update().get(pk=voice.pk)
+            if TrainingJob.objects.filter(model__voice=voice).in_progress().exists():
+                raise CannotTrain(
+                    f"“{voice.name}” is in training already. Wait until it is done, "
+                    "or stop it first."
+                )
+        takes = _checked_takes(user, recordings)
+        if strange := enrolling.strangers(takes, enrolling.voiceprints_of(takes)):
+            raise StrangeTakes(strange)
+        model = VoiceModel.objects.create(voice=voice)
+        TrainingSample.objects.bulk_create(
+            TrainingSample(model=model, recording=take) for take in takes
+        )
+        job = TrainingJob.objects.create(model=model, seed=seed)
+        job.enqueue()
+    return job
+
+
+def _checked_takes(
+    user: User, recordings: Iterable[Recording] | None
+) -> list[Recording]:
+    usable = list(usable_takes(user))
+    if recordings is not None:
+        wanted = {take.pk for take in recordings}
+        usable = [take for take in usable if take.pk in wanted]
+        if len(usable) < len(wanted):
+            raise CannotTrain(
+                "Some of these takes cannot be used: they were deleted or set aside, "
+                "or you have withdrawn your consent for them."
+            )
+    speech_s = sum(take.speech_s for take in usable)
+    if speech_s < MIN_SPEECH_S:
+        raise CannotTrain(
+            f"You have {math.floor(speech_s)} seconds of speech; a voice needs at "
+            f"least {MIN_SPEECH_S:.0f}. Record about "
+            f"{math.ceil(MIN_SPEECH_S - speech_s)} seconds more."
+        )
+    return usable
+
+
+def _check_person(user: User) -> None:
+    """Raises CannotTrain while the voice may be somebody else's."""
+    if match := enrolling.check_again(user):
+        raise CannotTrain(enrolling.in_words(match))
+
+
+def strange_in_words(takes: Sequence[Recording]) -> str:
+    """Which takes, as the script numbers them, and what to do."""
+    named = [
+        f"Take {take.prompt.position}, “{Truncator(take.prompt.text).words(5)}”"
+        for take in takes[:MOST_NAMED]
+    ]
+    if len(takes) == 1:
+        return f"{named[0]}, does not sound like you: record it again or leave it out."
+    more = f" and {len(takes) - MOST_NAMED} more" if len(takes) > MOST_NAMED else ""
+    return (
+        f"{len(takes)} takes do not sound like you: {'; '.join(named)}{more}. Record "
+        "them again or leave them out."
+    )
+
+
+def stop_training(job: TrainingJob) -> bool:
+    """Ask for the training to end; it may be taken up again from where it was."""
+    stopped = TrainingJob.objects.request_stop(job.pk)
+    settle_models()
+    return stopped
+
+
+def resume_training(job: TrainingJob) -> None:
+    """Take an ended training up again from its last checkpoint. Raises CannotTrain."""
+    _check_person(job.model.voice.user)
+    with transaction.atomic():
+        voice = Voice.objects.select_for_update().get(models__training_job=job)
+        if TrainingJob.objects.filter(model__voice=voice).in_progress().exists():
+            raise CannotTrain(f"“{voice.name}” is in training already.")
+        resumed = (
+            TrainingJob.objects.resumable()
+            .permitted()
+            .filter(pk=job.pk)
+            .update(
+                status=Status.QUEUED,
+                stop_requested_at=None,
+                finished_at=None,
+                error="",
+                stage="",
+            )
+        )
+        if not resumed:
+            raise CannotTrain(
+                "This training cannot go on any more. Start a new one: your "
+                "recordings are all there."
+            )
+        VoiceModel.objects.filter(
+            training_job=job, status=VoiceModel.Status.FAILED
+        ).update(status=VoiceModel.Status.TRAINING)
+        job.enqueue()
+
+
+def settle_models() -> int:
+    """Mark models whose job ended without a result; returns how many there were."""
+    ended = TrainingJob.objects.exclude(status__in=[*IN_PROGRESS, Status.DONE])
+    return VoiceModel.objects.filter(
+        status=VoiceModel.Status.TRAINING, training_job__in=ended
+    ).update(status=VoiceModel.Status.FAILED)
+
+
+def work_dir(job: TrainingJob) -> Path:
+    return Path(settings.WORK_DIR) / "training" / str(job.work_name)
+
+
+def training_config() -> TrainingConfig:
+    """The operator's budget, shared out; the rest of it is spent on listening."""
+    from .engine.training import TrainingConfig
+
+    return TrainingConfig(
+        acoustic_seconds=0.5 * settings.TRAINING_SECONDS,
+        vocoder_seconds=0.45 * settings.TRAINING_SECONDS,
+    )
+
+
+def train(claim: Claim[TrainingJob]) -> None:
+    """Work a claimed training off: from the takes in storage to a ready model.
+
+    The engine leaves its state in the job's working directory as it goes, so the
+    next claim on this machine goes on from there.
+    """
+    try:
+        with at_work(claim, kept=TAKES_ARE_SAFE):
+            _train(claim)
+    finally:
+        settle_models()
+        clear_work_dirs()
+
+
+def clear_work_dirs() -> None:
+    """Remove this machine's working directories that no job will need again."""
+    root = Path(settings.WORK_DIR) / "training"
+    present = {path.name for path in root.glob("*")}
+    needed = TrainingJob.objects.exclude(status=Status.DONE).values_list(
+        "work_name", flat=True
+    )
+    for name in present - {str(name) for name in needed}:
+        shutil.rmtree(root / name, ignore_errors=True)
+
+
+def _train(claim: Claim[TrainingJob]) -> None:
+    from voiceplatform.audio.waveform import AudioError
+
+    from .engine.synthesis import LocalVoice
+    from .engine.training import train as train_engine
+
+    job = claim.job
+    directory = work_dir(job)
+    directory.mkdir(parents=True, exist_ok=True)
+    takes = list(_read_takes(claim))
+    _check_voice(claim, takes)
+    reporter = _Reporter(claim)
+    try:
+        checkpoint = train_engine(
+            takes,
+            directory,
+            config=training_config(),
+            seed=job.seed,
+            on_progress=reporter,
+        )
+    except AudioError as error:
+        raise JobError(f"{error} {TAKES_ARE_SAFE}") from error
+    claim.heartbeat("Measuring the voice", TRAINED_FRACTION)
+    quality = measured(LocalVoice.load(checkpoint), takes)
+    name = checkpoint_name(job.model, checkpoint.name)
+
+    def finish() -> bool:
+        return claim.finish(loss_curve=reporter.curves) and bool(
+            VoiceModel.objects.filter(pk=job.model_id).update(
+                status=VoiceModel.Status.READY, checkpoint=name, quality=quality
+            )
+        )
+
+    deliver(claim, job.model.checkpoint.storage, name, checkpoint, finish)
+
+
+def measured(voice: LocalVoice, takes: list[Waveform]) -> dict[str, Any]:
+    """What the quality card tells: what the takes cover, and how like them it sounds.
+
+    Similarity is between who is heard in the takes and in what the voice makes of the
+    sounds of the longest ones: the cosine of two speaker embeddings.
+    """
+    from voiceplatform.audio.speakers import similarity, speaker_embedding
+    from voiceplatform.audio.waveform import Waveform
+
+    from .engine.features import extract
+
+    longest = [
+        Waveform(
+            take.samples[:, : round(MEASURED_S * take.sample_rate_hz)],
+            take.sample_rate_hz,
+        )
+        for take in sorted(takes, key=lambda take: take.duration_s)[-MEASURED_TAKES:]
+    ]
+    person = speaker_embedding(longest)
+    likenesses = [similarity(voice.sing(extract(take)), person) for take in longest]
+    mean = sum(likenesses) / len(likenesses)
+    return {**voice.summary, "similarity": round(mean, 3)}
+
+
+def _check_voice(claim: Claim[TrainingJob], waveforms: Sequence[Waveform]) -> None:
+    """Every take once more before any is learned from. Raises JobError naming them.
+
+    Takes from before voiceprints were kept are listened to here.
+    """
+    from recordings.verification import speaker
+    from voiceplatform.audio.waveform import AudioError
+
+    if match := enrolling.may_train(claim.job.model.voice.user):
+        raise JobError(enrolling.in_words(match))
+    takes = list(_takes_of(claim))
+    prints = enrolling.voiceprints_of(takes)
+    for take, waveform in zip(takes, waveforms, strict=True):
+        if take.pk not in prints:
+            claim.heartbeat("Reading your takes", READING_FRACTION)
+            with suppress(AudioError):  # nobody is heard, as in some whispers
+                prints[take.pk] = speaker.embed(waveform)
+    if strange := enrolling.strangers(takes, prints):
+        raise JobError(f"{strange_in_words(strange)} {TAKES_ARE_SAFE}")
+
+
+def _takes_of(claim: Claim[TrainingJob]) -> QuerySet[Recording]:
+    return claim.job.model.recordings.select_related("prompt").order_by("pk")
+
+
+def _read_takes(claim: Claim[TrainingJob]) -> Iterator[Waveform]:
+    from voiceplatform.audio.files import read_audio
+
+    recordings = list(_takes_of(claim))
+    for index, recording in enumerate(recordings):
+        claim.heartbeat(
+            "Reading your takes", READING_FRACTION * index / len(recordings)
+        )
+        with recording.audio.open("rb") as file:
+            yield read_audio(cast(BinaryIO, file))
+
+
+class _Reporter:
+    """Hands the engine's progress on to the row; raises ClaimLost to end it."""
+
+    def __init__(self, claim: Claim[TrainingJob]) -> None:
+        self.claim = claim
+        self.curves: dict[str, list[list[float]]] = dict(claim.job.loss_curve)
+        self.written_at = float("-inf")
+
+    def __call__(self, progress: TrainingProgress) -> None:
+        span = TRAINED_FRACTION - READING_FRACTION
+        fields = {}
+        if progress.loss is not None:
+            curve = self.curves.get(progress.stage, [])
+            self.curves[progress.stage] = with_point(
+                curve, progress.step, progress.loss
+            )
+            if time.monotonic() - self.written_at >= CURVE_INTERVAL_S:
+                self.written_at = time.monotonic()
+                fields = {"loss_curve": self.curves}
+        self.claim.heartbeat(
+            STAGES[progress.stage],
+            READING_FRACTION + span * progress.fraction,
+            progress.seconds_left,
+            **fields,
+        )
+
+
+def with_point(curve: list[list[float]], step: int, loss: float) -> list[list[float]]:
+    """The curve and one more point, thinned to every other one when it gets long.
+
+    Points at or after `step` are from work that was lost, and are taken back.
+    """
+    kept = [point for point in curve if point[0] < step]
+    kept.append([step, round(loss, 5)])
+    return kept[:-1:2] + kept[-1:] if len(kept) > MAX_CURVE_POINTS else kept
