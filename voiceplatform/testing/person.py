@@ -25,6 +25,9 @@ MICROPHONE_RATE_HZ = 48_000
 BROKEN = (ADVICE["spliced"], ADVICE["cut_to_silence"])
 ATTEMPTS = 5
 
+#: How long a page may take, in seconds, on a machine that has other things to do.
+PATIENCE_S = 60
+
 NOTE_OPENING = """
 const media = navigator.mediaDevices;
 const open = media.getUserMedia.bind(media);
@@ -121,7 +124,7 @@ class Person:
     def check_microphone(self, clip: Waveform) -> None:
         put_into_microphone(self.microphone, clip)
         self.page.locator("[data-open]").click()
-        self.wait_for("[data-verdict]:not(:empty)", 20)
+        self.wait_for("[data-verdict]:not(:empty)", PATIENCE_S)
         assert "Accepted" in self.page.locator("[data-verdict]").inner_text()
 
     def speak_consent(self, session: str, clip: Waveform) -> Spoken:
@@ -131,9 +134,10 @@ class Person:
     def _consent_once(self, session: str, clip: Waveform) -> Spoken:
         put_into_microphone(self.microphone, clip)
         self.open(f"{session}consent/")
-        self.wait_for("[data-spoken-consent][data-state=ready]", 20)
+        self.wait_for("[data-spoken-consent][data-state=ready]", PATIENCE_S)
         opened = self._say(clip, "[data-spoken-consent]")
-        self.wait_for("#room [data-accepted], #room [data-verdict]", 30)
+        self.wait_for("[data-spoken-consent][data-state=ready]", PATIENCE_S)
+        self.wait_for("#room [data-accepted], #room [data-verdict]", PATIENCE_S)
         told = self.page.locator("#room").inner_text()
         return Spoken(told, self._now() - opened)
 
@@ -156,21 +160,21 @@ class Person:
     def _read_once(self, session: str, clip: Waveform) -> Spoken:
         put_into_microphone(self.microphone, clip)
         self.open(session)
-        self.wait_for("[data-recorder][data-state=ready]", 20)
+        self.wait_for("[data-recorder][data-state=ready]", PATIENCE_S)
         stopped = self._say(clip, "[data-recorder]")
-        self.wait_for("[data-recorder][data-state=ready]", 30)
+        self.wait_for("[data-recorder][data-state=ready]", PATIENCE_S)
         status = self.page.locator("[data-recorder] [data-status]").inner_text()
         return Spoken(status, self._now() - stopped)
 
     def _say(self, clip: Waveform, recorder: str) -> float:
         """Space, the clip, space; returns the page's clock at its end, in seconds."""
         self.page.keyboard.press("Space")
-        self.wait_for(f"{recorder}[data-state=recording]", 20)
+        self.wait_for(f"{recorder}[data-state=recording]", PATIENCE_S)
         said_after_ms = 1000 * (LEAD_S + clip.duration_s + TAIL_S)
         self.page.wait_for_function(
             "ms => performance.now() - window.microphoneOpenedAt > ms",
             arg=said_after_ms,
-            timeout=said_after_ms + 20_000,
+            timeout=said_after_ms + 1000 * PATIENCE_S,
         )
         stopped = self._now()
         self.page.keyboard.press("Space")
@@ -183,7 +187,7 @@ class Person:
         self.open("/voices/")
         self.page.get_by_label("name").fill("My voice")
         self.press("Train this voice")
-        self.wait_for("#progress progress", 30)
+        self.wait_for("#progress progress", PATIENCE_S)
         self.wait_for(".badge-ready, .badge-failed", seconds + 300)
         assert self.page.locator(".badge-failed").count() == 0, self.page.inner_text(
             "main"
