@@ -7,8 +7,6 @@ const PROCESSING = {
   autoGainControl: "automatic gain control",
   voiceIsolation: "voice isolation",
 };
-/** How far the samples lie behind the microphone. */
-const BEHIND_S = 0.05;
 const REMEMBERED = "ownvoice.microphone";
 /** Ids of a place, not of a device: what stands there changes (Chrome). */
 const PLACES = ["default", "communications"];
@@ -180,19 +178,8 @@ export class Microphone extends EventTarget {
     });
     this.node.port.onmessage = ({ data: { type, ...detail } }) => this.tell(type, detail);
     source.connect(this.node);
-    // The node gives out silence: connected, so that browsers run it.
+    // The node plays nothing that could be heard: connected, so that browsers run it.
     this.node.connect(this.context.destination);
-    if (await this.wake()) await this.lieBack();
-  }
-
-  /**
-   * Stay a little behind the microphone. The browser plays 10 ms of silence into a take
-   * whenever the audio thread asks before the microphone's next block is there, and keeps
-   * no more than ten blocks (Chromium): half of them in hand outlast a stumble either way.
-   */
-  async lieBack() {
-    await this.context.suspend();
-    await new Promise((done) => setTimeout(done, 1000 * BEHIND_S));
     await this.wake();
   }
 

@@ -2,6 +2,12 @@
 // interleaved as 32-bit floats, in chunks of the size asked for; and levels all the time.
 
 const LEVELS_PER_SECOND = 20;
+/**
+ * What the node plays: nothing a loudspeaker or an ear could tell (-180 dBFS), yet not
+ * zero. After 30 s of zeros Chromium takes the context off its output, and the change of
+ * clocks leaves 10 ms of silence in what is recorded.
+ */
+const HARDLY_ANYTHING = 1e-9;
 
 class Recorder extends AudioWorkletProcessor {
   constructor(options) {
@@ -45,7 +51,8 @@ class Recorder extends AudioWorkletProcessor {
     this.port.postMessage({ type: "chunk", chunk }, [chunk.buffer]);
   }
 
-  process([input]) {
+  process([input], [output]) {
+    for (const channel of output) channel.fill(HARDLY_ANYTHING);
     const length = input[0]?.length ?? 128;
     this.measure(input, length);
     if (!this.recording) return true;
