@@ -176,22 +176,22 @@ def test_the_stored_take_is_what_was_spoken(
     is_as_spoken(take, spoken)
 
 
-def test_a_take_has_no_hole_half_a_minute_after_the_microphone_was_opened(
-    browsers, opened, session, tmp_path
-):
-    """There Chromium takes a context that plays nothing off its output, and stumbles."""
+def test_a_take_has_no_hole_after_half_a_minute(browsers, opened, session, tmp_path):
+    """There Chromium takes a context that plays nothing off its output: it stumbles."""
+    session.script.prompts.update(expected_s=30.0)
     rate_hz = 44_100
     room = 0.02 * np.random.default_rng(0).standard_normal((1, 45 * rate_hz))
     write_wav(tmp_path / "room.wav", Waveform(room.astype(np.float32), rate_hz))
     microphone = browsers.with_microphone(tmp_path / "room.wav")
     page = opened(microphone, page_of(session))
     wait_for_state(page, "ready")
-    page.wait_for_timeout(25_000)
-    record_for(page, 9.0)
+    record_for(page, 33.0)
     stored = read_audio(Recording.objects.get().audio.path).samples[0]
     changes = np.flatnonzero(np.diff(np.pad(stored == 0.0, 1).astype(int)))
-    silences = changes[1::2] - changes[::2]
-    assert silences.max(initial=0) < 0.001 * SAMPLE_RATE_HZ
+    silences_s = (changes[1::2] - changes[::2]) / SAMPLE_RATE_HZ
+    begin_s = changes[::2] / SAMPLE_RATE_HZ
+    # In its first moments a fake microphone stumbles with or without our doing.
+    assert not begin_s[(silences_s > 0.001) & (begin_s > 1.0)].size
 
 
 DEVICE_AT_48_KHZ = """
