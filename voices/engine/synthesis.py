@@ -168,6 +168,7 @@ class LocalVoice:
             torch.from_numpy(pulses)[None],
             torch.from_numpy(noise)[None, None],
             bandwidth_hz=self.bandwidth_hz,
+            breath_db=model.breath_db,
         )
         rendered: np.ndarray = sound[0, 0].numpy()
         return rendered

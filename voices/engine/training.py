@@ -20,6 +20,7 @@ from voiceplatform.audio.waveform import AudioError, Waveform
 
 from .acoustic import TEMPERATURE, energy_score
 from .base import load_base
+from .breath import fitted_breath_db
 from .corpus import SAMPLE_STEP, Corpus, TooLittleAudioError, digest_of, prepare
 from .features import MEL_SPEC
 from .vocoder import octaves, spectral_energy_score
@@ -153,7 +154,9 @@ def train(
         )
 
     trainer.run(save=save, on_progress=on_progress)
-    trainer.voice(0).save(finished)
+    voice = trainer.voice(0)
+    voice.breath_db = fitted_breath_db(voice, corpus, seed=seed)
+    voice.save(finished)
     save("done")
     return finished
 

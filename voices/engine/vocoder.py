@@ -18,6 +18,8 @@ from .acoustic import MEL_CENTRE, MEL_WIDTH, PITCH_CENTRE_HZ
 from .layers import DilatedStack, active
 from .mel import MelSpec
 
+_DB_PER_NEPER = 20 / math.log(10)
+
 
 @dataclass(frozen=True)
 class VocoderConfig:
@@ -85,14 +87,17 @@ class Vocoder(nn.Module):
         noises: torch.Tensor,
         *,
         bandwidth_hz: float | None = None,
+        breath_db: float = 0.0,
     ) -> torch.Tensor:
         """Sound, (draws, batch, frames * hop).
 
         pulses (batch, samples), from `pulse_train`; noises (draws, batch, samples),
         standard normal: several draws share the filters. Bins above `bandwidth_hz`
-        are left silent.
+        are left silent; the noise under voiced frames is `breath_db` louder.
         """
         pulse_filter, noise_filter = self.spectra(mel, octaves, voiced)
+        louder = breath_db / _DB_PER_NEPER * _double(voiced[:, None])
+        noise_filter = noise_filter + louder
         draws, batch, n_samples = noises.shape
         voice = self._transform(pulses) * _minimum_phase(pulse_filter)
         breath = self._transform(noises.reshape(draws * batch, n_samples))

@@ -73,6 +73,8 @@ class VoiceModel:
     coverage: Coverage
     step: dict[str, int]
     summary: dict[str, Any]
+    #: Gain on the noise under voiced sound, in dB: see breath.py.
+    breath_db: float = 0.0
 
     @classmethod
     def untrained(cls, config: EngineConfig, coverage: Coverage) -> VoiceModel:
@@ -137,6 +139,7 @@ class VoiceModel:
                 "coverage": asdict(self.coverage),
                 "step": self.step,
                 "summary": self.summary,
+                "breath_db": self.breath_db,
             },
         )
 
@@ -156,6 +159,8 @@ class VoiceModel:
             model = cls.untrained(config, coverage)
             model.step = dict(details["step"])
             model.summary = dict(details["summary"])
+            # Voices from before it was measured sing with the noise they learned.
+            model.breath_db = float(details.get("breath_db", 0.0))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{Path(path).name} is damaged: {error}") from error
         model.take_tensors(stored.tensors)
