@@ -226,8 +226,8 @@ def training_config() -> TrainingConfig:
     from .engine.training import TrainingConfig
 
     return TrainingConfig(
-        acoustic_seconds=0.5 * settings.TRAINING_SECONDS,
-        vocoder_seconds=0.45 * settings.TRAINING_SECONDS,
+        acoustic_seconds=0.6 * settings.TRAINING_SECONDS,
+        vocoder_seconds=0.35 * settings.TRAINING_SECONDS,
     )
 
 

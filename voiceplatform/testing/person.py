@@ -25,6 +25,9 @@ MICROPHONE_RATE_HZ = 48_000
 BROKEN = (ADVICE["spliced"], ADVICE["cut_to_silence"])
 ATTEMPTS = 5
 
+#: What the page says of a take whose checks take longer than it waits for them.
+STILL_CHECKED = "We listen to it."
+
 #: How long a page may take, in seconds, on a machine that has other things to do.
 PATIENCE_S = 60
 
@@ -164,7 +167,18 @@ class Person:
         stopped = self._say(clip, "[data-recorder]")
         self.wait_for("[data-recorder][data-state=ready]", PATIENCE_S)
         status = self.page.locator("[data-recorder] [data-status]").inner_text()
+        if status.startswith(STILL_CHECKED):
+            status = self._verdict_after_all()
         return Spoken(status, self._now() - stopped)
+
+    def _verdict_after_all(self) -> str:
+        """What is told of the newest take, once the page has stopped waiting for it."""
+        for _ in range(PATIENCE_S):
+            takes = self.page.request.get(f"{self.url}/api/v1/recordings/").json()
+            if takes["results"][-1]["verdict"] != "checking":
+                break
+            self.page.wait_for_timeout(1000)
+        return str(takes["results"][-1]["advice"])
 
     def _say(self, clip: Waveform, recorder: str) -> float:
         """Space, the clip, space; returns the page's clock at its end, in seconds."""
