@@ -294,39 +294,6 @@ def world(speech: Waveform, seed: int) -> Waveform:
     return Waveform(copied[: len(samples)], SPEECH_RATE_HZ)
 
 
-def psola(speech: Waveform, seed: int) -> Waveform:
-    """Praat's overlap-add (Moulines and Charpentier 1990): other tune, other pace.
-
-    What editors, tuners and diphone synthesisers do to recorded speech. The contour is
-    flattened, exaggerated or replaced by straight lines, and moved.
-    """
-    import parselmouth
-    from parselmouth.praat import call
-
-    random = np.random.default_rng(seed)
-    sound = parselmouth.Sound(at_speech_rate(speech).astype(np.float64), SPEECH_RATE_HZ)
-    manipulation = call(sound, "To Manipulation", 0.01, 60, 600)
-    tier = call(manipulation, "Extract pitch tier")
-    if call(tier, "Get number of points"):
-        middle_hz = call(tier, "Get mean (curve)", 0, 0)
-        if random.random() < 0.4:
-            call(tier, "Stylize", float(random.uniform(2, 6)), "Semitones")
-        spread, shift = random.uniform(0.0, 1.6), 2 ** random.uniform(-0.4, 0.4)
-        call(
-            tier,
-            "Formula",
-            f"{middle_hz * shift} * (self / {middle_hz}) ^ {spread}",
-        )
-        call([tier, manipulation], "Replace pitch tier")
-    if random.random() < 0.5:
-        pace = call(manipulation, "Extract duration tier")
-        for at_s in np.arange(0, sound.duration, 0.25):
-            call(pace, "Add point", float(at_s), float(random.uniform(0.75, 1.35)))
-        call([pace, manipulation], "Replace duration tier")
-    copied = call(manipulation, "Get resynthesis (overlap-add)")
-    return Waveform(copied.values[0].astype(np.float32), SPEECH_RATE_HZ)
-
-
 def griffin_lim(speech: Waveform, seed: int) -> Waveform:
     """Phases by Griffin and Lim (1984) for a spectrogram that lost them.
 
@@ -399,7 +366,6 @@ SAYING: dict[str, Says] = {
 }
 COPYING: dict[str, Copies] = {
     "world": world,
-    "psola": psola,
     "griffin-lim": griffin_lim,
     "hifigan": hifigan,
     "engine": engine,
