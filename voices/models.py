@@ -14,7 +14,7 @@ from consent.models import Erasure, HoldsFiles
 from recordings.models import Recording
 from voiceplatform.jobs import MAX_ATTEMPTS, Job, JobQuerySet, Status
 
-from .quality import advice
+from .quality import Figure, advice, figures
 
 
 class VoiceQuerySet(models.QuerySet["Voice"]):
@@ -113,7 +113,7 @@ class VoiceModel(HoldsFiles):
     recordings = models.ManyToManyField(
         Recording, through="TrainingSample", related_name="models"
     )
-    #: range_hz, minutes, similarity and what else the engine measured.
+    #: range_hz, minutes, similarity and what else was measured (`training.measured`).
     quality = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -134,6 +134,10 @@ class VoiceModel(HoldsFiles):
     @property
     def advice(self) -> list[str]:
         return advice(self.quality)
+
+    @property
+    def figures(self) -> list[Figure]:
+        return figures(self.quality)
 
 
 def delete_trained_model(collector: Any, field: Any, sub_objs: Any, using: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -278,8 +278,12 @@ def _train(claim: Claim[TrainingJob]) -> None:
         )
     except AudioError as error:
         raise JobError(f"{error} {TAKES_ARE_SAFE}") from error
-    claim.heartbeat("Measuring the voice", TRAINED_FRACTION)
-    quality = measured(LocalVoice.load(checkpoint), takes)
+
+    def measuring() -> None:
+        claim.heartbeat("Measuring the voice", TRAINED_FRACTION)
+
+    measuring()
+    quality = measured(LocalVoice.load(checkpoint), takes, measuring)
     name = checkpoint_name(job.model, checkpoint.name)
 
     def finish() -> bool:
@@ -292,16 +296,25 @@ def _train(claim: Claim[TrainingJob]) -> None:
     deliver(claim, job.model.checkpoint.storage, name, checkpoint, finish)
 
 
-def measured(voice: LocalVoice, takes: list[Waveform]) -> dict[str, Any]:
-    """What the quality card tells: what the takes cover, and how like them it sounds.
+def measured(
+    voice: LocalVoice,
+    takes: list[Waveform],
+    on_progress: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """What the quality card tells: what takes cover, how good copies of some are.
 
-    Similarity is between who is heard in the takes and in what the voice makes of the
-    sounds of the longest ones: the cosine of two speaker embeddings.
+    The longest takes are said again by the voice. `similarity` is between who is heard
+    in takes and copies (cosine of speaker embeddings), `takes_similarity` between each
+    take and the others; `clarity` the share of the words heard in the takes that are
+    heard in the copies too (Whisper tiny.en; None if the takes have none); `dnsmos` and
+    `takes_dnsmos` the mean DNSMOS, 1 to 5. `on_progress` may raise to stop.
     """
     from voiceplatform.audio.speakers import similarity, speaker_embedding
     from voiceplatform.audio.waveform import Waveform
+    from voiceplatform.audio.words import plain_words, transcribe, word_error_rate
 
     from .engine.features import extract
+    from .engine.metrics import dnsmos
 
     longest = [
         Waveform(
@@ -311,9 +324,32 @@ def measured(voice: LocalVoice, takes: list[Waveform]) -> dict[str, Any]:
         for take in sorted(takes, key=lambda take: take.duration_s)[-MEASURED_TAKES:]
     ]
     person = speaker_embedding(longest)
-    likenesses = [similarity(voice.sing(extract(take)), person) for take in longest]
-    mean = sum(likenesses) / len(likenesses)
-    return {**voice.summary, "similarity": round(mean, 3)}
+    likenesses, own_likenesses, errors = [], [], []
+    natural: dict[str, list[float]] = {"dnsmos": [], "takes_dnsmos": []}
+    for index, take in enumerate(longest):
+        on_progress()
+        copy = voice.sing(extract(take))
+        likenesses.append(similarity(copy, person))
+        if others := longest[:index] + longest[index + 1 :]:
+            own_likenesses.append(similarity(take, speaker_embedding(others)))
+        on_progress()
+        words = transcribe(take)
+        if plain_words(words):
+            errors.append(min(1.0, word_error_rate(transcribe(copy), words)))
+        for name, sound in (("dnsmos", copy), ("takes_dnsmos", take)):
+            if (guess := dnsmos(sound)) is not None:
+                natural[name].append(guess)
+    return {
+        **voice.summary,
+        "similarity": _mean(likenesses, 3),
+        "takes_similarity": _mean(own_likenesses, 3),
+        "clarity": _mean([1 - error for error in errors], 3),
+        **{name: _mean(values, 2) for name, values in natural.items()},
+    }
+
+
+def _mean(values: Sequence[float], digits: int) -> float | None:
+    return round(sum(values) / len(values), digits) if values else None
 
 
 def _check_voice(claim: Claim[TrainingJob], waveforms: Sequence[Waveform]) -> None:

@@ -112,6 +112,10 @@ def test_the_quality_card_says_what_the_voice_can_do(page, owner):
         "range_hz": [110.0, 220.0],
         "minutes": 1.5,
         "similarity": 0.871,
+        "takes_similarity": 0.93,
+        "clarity": 0.8,
+        "dnsmos": 2.4,
+        "takes_dnsmos": 3.2,
         "bandwidth_hz": 7600.0,
     }
     takes = [make_recording(owner, waveform=make_tone(50.0))]
@@ -120,7 +124,10 @@ def test_the_quality_card_says_what_the_voice_can_do(page, owner):
     assert "A2 to A3" in shown
     assert 'class="keyboard"' in shown
     assert "0:45 of speech, 1 take" in shown
-    assert "<dd>0.87</dd>" in shown
+    for value in ("0.87, good", "80 % of words, fair", "2.4 of 5, poor"):
+        assert f">{value}</meter>" in shown
+    assert "Your takes among themselves reach 0.93." in shown
+    assert "Listeners would give your takes about 3.2." in shown
     assert "Record more: 1.5 minutes are a start" in shown
     assert "Sing the scale and the siren" in shown
 

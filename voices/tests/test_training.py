@@ -48,7 +48,7 @@ def every_beat_counts(monkeypatch):
 @pytest.fixture
 def unmeasured(monkeypatch):
     """Without the seconds that the speaker encoder takes."""
-    monkeypatch.setattr(training, "measured", lambda voice, takes: voice.summary)
+    monkeypatch.setattr(training, "measured", lambda voice, *told: voice.summary)
 
 
 @pytest.fixture
@@ -362,6 +362,10 @@ def test_a_training_makes_a_voice_that_sings(job, monkeypatch):
     assert 50 < low_hz < high_hz < 600
     assert model.quality["minutes"] == pytest.approx(10.7 / 60, abs=0.02)
     assert -1 <= model.quality["similarity"] <= 1
+    assert 0.5 < model.quality["takes_similarity"] <= 1
+    assert 0 <= model.quality["clarity"] <= 1
+    assert 1 <= model.quality["dnsmos"] <= 5
+    assert 2 < model.quality["takes_dnsmos"] <= 5
     assert LocalVoice.load(Path(model.checkpoint.path)).range_hz == (low_hz, high_hz)
     assert stored("voices") == [Path(model.checkpoint.name).name]
     assert not training.work_dir(job).exists()
