@@ -12,7 +12,7 @@ from recordings.verification.levels import speech_span
 from recordings.verification.measuring import by_key
 from recordings.verification.words import Heard, HeardWord
 from voiceplatform.audio.files import read_audio
-from voiceplatform.audio.resampling import resample
+from voiceplatform.audio.resampling import SPEECH_RATE_HZ, at_speech_rate, resample
 from voiceplatform.audio.waveform import Waveform
 from voiceplatform.testing.clips import WORDS
 
@@ -228,3 +228,54 @@ def test_the_date_is_heard_however_it_is_said(said, is_heard):
 def test_a_part_of_another_date_is_not_the_date(day, said):
     found = consent(f"Today is November {said}, 2026", date=date(2026, 11, day))
     assert found["words.date_heard"] is False
+
+
+# --- Whisper saying things again
+
+
+@pytest.mark.parametrize(
+    ("text", "is_doubtful"),
+    [
+        ("thank you for calling us thank you for calling us well", True),
+        ("press one to go Press one to go. Press", True),
+        ("go go you are nearly there go go", False),
+        ("ah do re mi fa sol la ti do and back do ti la sol fa mi re do", False),
+    ],
+)
+def test_a_sentence_that_follows_itself_is_doubtful(text, is_doubtful):
+    silence = np.zeros(SPEECH_RATE_HZ, np.float32)
+    assert words._is_doubtful(heard(text).words, silence) is is_doubtful
+
+
+def long_take(speech_dir):
+    return read_audio(speech_dir / "en" / "basic-pbx-ivr-main.wav")
+
+
+def test_few_words_for_much_voice_are_doubtful(speech_dir):
+    samples = at_speech_rate(long_take(speech_dir))
+    assert words._is_doubtful(heard("thank you for calling").words, samples)
+    all_of_it = heard(WORDS["basic-pbx-ivr-main"]).words
+    assert not words._is_doubtful(all_of_it, samples)
+
+
+def test_a_take_whisper_loops_over_is_heard_in_pieces(speech_dir, monkeypatch):
+    """As it happened: greedy decoding went round in the second sentence's place."""
+    take = long_take(speech_dir)
+    transcribed, calls = words._transcribed, []
+
+    def loops_at_first(samples):
+        calls.append(len(samples) / SPEECH_RATE_HZ)
+        if len(calls) == 1:
+            return list(heard("thank you for calling super awesome company " * 2).words)
+        return transcribed(samples)
+
+    monkeypatch.setattr(words, "_transcribed", loops_at_first)
+    said = words.hear(take)
+
+    found = values(words.compare_prompt(said, WORDS["basic-pbx-ivr-main"]))
+    assert found["words.word_error_rate"] <= 0.15
+    assert len(calls) > 3
+    assert max(calls[1:]) <= words.PIECE_S
+    starts = [word.start_s for word in said.words]
+    assert starts == sorted(starts)
+    assert starts[-1] > 20

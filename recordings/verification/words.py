@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date as Date
 from functools import lru_cache
 from itertools import pairwise
@@ -28,7 +28,7 @@ from .levels import speech_span
 from .measuring import Layer, Measurement, Value
 
 #: Changes whenever the same take would measure otherwise.
-VERSION = "whisper-tiny.en by sound 2"
+VERSION = "whisper-tiny.en by sound 3"
 
 #: Whisper writes words into silence ("Thank you."): less voice than this is none.
 LEAST_SPEECH_S = 0.2
@@ -38,6 +38,11 @@ UNLIKELY = 0.3
 #: More voice than this before the first word heard, and Whisper left something out: it
 #: prefers to begin with a sentence. What comes before is then heard by itself.
 LEFT_OUT_S = 0.8
+#: So many words in a row, twice, are Whisper saying them again; and fewer words than
+#: this a second of voice are Whisper stopping in the middle.
+LOOPED_WORDS, SLOWEST_WORDS_HZ = 4, 0.8
+#: A doubtful take is heard in pieces no longer than this.
+PIECE_S = 9.0
 #: Words this much alike are one word written twice.
 ALIKE = 0.72
 #: Of a name, a part is heard from here on: nobody's accent is Whisper's.
@@ -123,7 +128,25 @@ def hear(take: Waveform) -> Heard:
 
 
 def _heard_in(samples: np.ndarray) -> list[HeardWord]:
-    """The words of (n_samples,) float32 at SPEECH_RATE_HZ."""
+    """The words of (n_samples,) float32 at SPEECH_RATE_HZ.
+
+    Greedy decoding now and then says a sentence over and over, or stops in the middle.
+    Such a take is heard again in pieces, which gives it no room to.
+    """
+    words = _transcribed(samples)
+    if not _is_doubtful(words, samples):
+        return words
+    again = [
+        replace(word, start_s=word.start_s + at_s, end_s=word.end_s + at_s)
+        for at_s, piece in _pieces(samples)
+        for word in _transcribed(piece)
+    ]
+    return (
+        again if len({w.text for w in again}) > len({w.text for w in words}) else words
+    )
+
+
+def _transcribed(samples: np.ndarray) -> list[HeardWord]:
     segments, _ = transcriber().transcribe(
         samples,
         language="en",
@@ -142,6 +165,36 @@ def _heard_in(samples: np.ndarray) -> list[HeardWord]:
         )
         for segment in segments
         for word in segment.words or ()
+    ]
+
+
+def _is_doubtful(words: Sequence[HeardWord], samples: np.ndarray) -> bool:
+    """Whether a run of words follows itself, or there are few for so much voice."""
+    said = [spoken_words(word.text) for word in words]
+    for length in range(LOOPED_WORDS, len(said) // 2 + 1):
+        for start in range(len(said) - 2 * length + 1):
+            middle = start + length
+            if said[start:middle] == said[middle : middle + length]:
+                return True
+    active_s = speech_span(samples, SPEECH_RATE_HZ).active_s
+    return active_s > PIECE_S / 2 and len(words) < SLOWEST_WORDS_HZ * active_s
+
+
+def _pieces(samples: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """(start in seconds, samples) of pieces up to PIECE_S, cut where it is quietest."""
+    cuts = [0]
+    step = SPEECH_RATE_HZ // 50
+    n_steps = len(samples) // step
+    power = np.square(samples[: n_steps * step].reshape(n_steps, step)).mean(axis=1)
+    # A pause counts as a whole, not its one quietest moment.
+    power = np.convolve(power, np.ones(7) / 7, mode="same")
+    while len(samples) - cuts[-1] > PIECE_S * SPEECH_RATE_HZ:
+        first = cuts[-1] // step + round(PIECE_S / 2 * 50)
+        last = min(cuts[-1] // step + round(PIECE_S * 50), n_steps)
+        cuts.append((first + int(power[first:last].argmin())) * step)
+    return [
+        (start / SPEECH_RATE_HZ, samples[start:end])
+        for start, end in pairwise([*cuts, len(samples)])
     ]
 
 
