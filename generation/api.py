@@ -16,7 +16,7 @@ from voices.models import VoiceModel
 
 from . import mixing_down, rendering
 from .models import Generation, Mixdown, Song
-from .scoring import CannotScore, score_of
+from .scoring import EXPRESSION, CannotScore, score_of
 
 
 class OwnField(serializers.PrimaryKeyRelatedField):
@@ -42,7 +42,8 @@ class SongSerializer(serializers.ModelSerializer):
         fields = (
             *("id", "title", "lyrics", "style", "tempo_bpm", "tonic", "mode"),
             *("melody", "melody_seed", "beat", "fx_chain"),
-            *("vocal_gain_db", "beat_gain_db", "created_at", "updated_at"),
+            *("vocal_gain_db", "beat_gain_db", *EXPRESSION),
+            *("created_at", "updated_at"),
         )
         read_only_fields = ("created_at", "updated_at")
         extra_kwargs = {

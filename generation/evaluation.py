@@ -152,7 +152,9 @@ def evaluate(
         on_progress(f"song {name}")
         begun = time.monotonic()
         performance = perform(score.fitted_to_range(voice.range_hz), seed=seed)
-        sung = voice.sing(performance.features, seed=seed)
+        sung = voice.sing(
+            performance.features, seed=seed, breath_db=score.expression.breath_db
+        )
         seconds = time.monotonic() - begun
         if first_listen is None:
             first_listen = time.monotonic() - started

@@ -9,8 +9,8 @@ from django import forms
 from fxchains.models import FxChain
 from voices.models import VoiceModel
 
-from .models import TEMPO_RANGE_BPM, Song
-from .scoring import CannotScore, score_of
+from .models import AMOUNT_RANGE, BREATH_RANGE_DB, TEMPO_RANGE_BPM, Song
+from .scoring import EXPRESSION, CannotScore, score_of
 
 TEMPO_WORDS = "Choose a tempo from {:.0f} to {:.0f} beats a minute.".format(
     *TEMPO_RANGE_BPM
@@ -59,6 +59,7 @@ class SongForm(forms.ModelForm):
         fields = [
             *("title", "lyrics", "style", "tempo_bpm", "tonic", "mode", "melody"),
             *("beat", "fx_chain", "vocal_gain_db", "beat_gain_db"),
+            *EXPRESSION,
         ]
         labels = {
             "melody": "Notes",
@@ -67,6 +68,16 @@ class SongForm(forms.ModelForm):
             "fx_chain": "Effects",
             "vocal_gain_db": "Voice level",
             "beat_gain_db": "Beat level",
+            "portamento": "Glides",
+            "scoop": "Scoops",
+            "breath_db": "Breath",
+        }
+        help_texts = {
+            "vibrato": "How far held notes waver.",
+            "portamento": "How long the pitch takes from note to note.",
+            "scoop": "How far notes are reached from below and fall at their ends.",
+            "dynamics": "Accents, swells and the arch of a line.",
+            "breath_db": "Air in the voice; 0 is as much as your takes have.",
         }
         widgets = {
             "lyrics": forms.Textarea(attrs={"rows": 10, "spellcheck": "true"}),
@@ -106,13 +117,28 @@ class SongForm(forms.ModelForm):
             ]
             self.fields[name].max_length = None
             self.fields[name].widget.attrs.pop("maxlength", None)
-        for name, low, high in (
-            ("vocal_gain_db", -24, 12),
-            ("beat_gain_db", -60, 12),
+        for name, low, high, step in (
+            ("vocal_gain_db", -24, 12, 0.5),
+            ("beat_gain_db", -60, 12, 0.5),
+            *((name, *AMOUNT_RANGE, 0.05) for name in EXPRESSION[:-1]),
+            ("breath_db", *BREATH_RANGE_DB, 0.5),
         ):
             self.fields[name].widget = forms.NumberInput(
-                attrs={"type": "range", "min": low, "max": high, "step": 0.5}
+                attrs={"type": "range", "min": low, "max": high, "step": step}
             )
+
+    @property
+    def expression(self) -> list[forms.BoundField]:
+        return [self[name] for name in EXPRESSION]
+
+    @property
+    def is_expressive(self) -> bool:
+        """Whether anything about the delivery is not as usual, or not right."""
+        usual = {name: Song._meta.get_field(name).default for name in EXPRESSION}
+        return any(
+            self[name].errors or getattr(self.instance, name) != usual[name]
+            for name in EXPRESSION
+        )
 
     def clean_tempo_bpm(self) -> float:
         tempo_bpm = self.cleaned_data["tempo_bpm"]
@@ -129,7 +155,15 @@ class SongForm(forms.ModelForm):
     def _post_clean(self) -> None:
         """Once the song's fields are on the instance, see whether it can be sung."""
         super()._post_clean()
-        needed = {"lyrics", "style", "tempo_bpm", "tonic", "mode", "melody"}
+        needed = {
+            "lyrics",
+            "style",
+            "tempo_bpm",
+            "tonic",
+            "mode",
+            "melody",
+            *EXPRESSION,
+        }
         if self.is_scored and not needed & set(self.errors):
             try:
                 score_of(self.instance)

@@ -19,11 +19,24 @@ from voices.models import VoiceModel
 
 #: Beats per minute a song may have.
 TEMPO_RANGE_BPM = (40, 240)
+#: Shares of the usual amount of vibrato and the like, and the gain on breath.
+AMOUNT_RANGE, BREATH_RANGE_DB = (0, 2), (-12, 12)
 
 
 class SongQuerySet(models.QuerySet["Song"]):
     def visible_to(self, user) -> Self:
         return self.filter(user=user)
+
+
+def amount() -> models.FloatField:
+    """None of it (0) to twice the usual (2)."""
+    return models.FloatField(
+        default=1.0,
+        validators=[
+            MinValueValidator(AMOUNT_RANGE[0]),
+            MaxValueValidator(AMOUNT_RANGE[1]),
+        ],
+    )
 
 
 class Song(models.Model):
@@ -78,6 +91,18 @@ class Song(models.Model):
     beat_gain_db = models.FloatField(
         default=-3.0, validators=[MinValueValidator(-60), MaxValueValidator(12)]
     )
+    #: How it is sung: shares of the usual amount, and dB of noise in the voice.
+    vibrato = amount()
+    portamento = amount()
+    scoop = amount()
+    dynamics = amount()
+    breath_db = models.FloatField(
+        default=0.0,
+        validators=[
+            MinValueValidator(BREATH_RANGE_DB[0]),
+            MaxValueValidator(BREATH_RANGE_DB[1]),
+        ],
+    )
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
 
@@ -89,7 +114,17 @@ class Song(models.Model):
             models.CheckConstraint(
                 condition=Q(tempo_bpm__range=TEMPO_RANGE_BPM),
                 name="generation_song_tempo_in_range",
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    vibrato__range=AMOUNT_RANGE,
+                    portamento__range=AMOUNT_RANGE,
+                    scoop__range=AMOUNT_RANGE,
+                    dynamics__range=AMOUNT_RANGE,
+                    breath_db__range=BREATH_RANGE_DB,
+                ),
+                name="generation_song_expression_in_range",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -101,6 +101,7 @@ def _render(claim: Claim[Generation]) -> None:
             vocal = voice.sing(
                 performance.features,
                 seed=take.seed,
+                breath_db=score.expression.breath_db,
                 on_progress=_reporter(claim, "Singing", GUIDE_FRACTION, SUNG_FRACTION),
             )
         except (AudioError, ScoreError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ from .models import Song
 if TYPE_CHECKING:
     from .music.score import Score
 
+#: The song's fields that are the score's expression, by the same names.
+EXPRESSION = ("vibrato", "portamento", "scoop", "dynamics", "breath_db")
 #: Seconds a take may last: what fits a worker's memory and a listener's patience.
 MAX_DURATION_S = 600.0
 
@@ -25,7 +27,13 @@ class CannotScore(ValueError):
 
 def score_of(song: Song) -> Score:
     """The score of a song, saved or not. Raises CannotScore."""
-    return _score(
+    from .music.expression import Expression, ExpressionError
+
+    try:
+        expression = Expression(**{name: getattr(song, name) for name in EXPRESSION})
+    except ExpressionError as error:
+        raise CannotScore("vibrato", str(error)) from error
+    score = _score(
         song.lyrics,
         song.tempo_bpm,
         f"{song.tonic} {song.mode}",
@@ -34,6 +42,7 @@ def score_of(song: Song) -> Score:
         song.melody if song.style == Song.Style.SING else "",
         song.melody_seed,
     )
+    return replace(score, expression=expression)
 
 
 @lru_cache(maxsize=64)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from generation.guide.warping import SungPhone
+from generation.music.expression import Expression
 from generation.music.pitch import hz_of
 from generation.music.score import Note, Score
 
@@ -33,7 +34,21 @@ class Delivery:
     release_cents: float = 60.0
     release_s: float = 0.09
 
+    @classmethod
+    def of(cls, expression: Expression) -> Delivery:
+        """The usual delivery with more or less of each."""
+        usual = cls()
+        return replace(
+            usual,
+            glide_s=max(usual.glide_s * expression.portamento, _SHORTEST_GLIDE_S),
+            vibrato_cents=usual.vibrato_cents * expression.vibrato,
+            scoop_cents=usual.scoop_cents * expression.scoop,
+            release_cents=usual.release_cents * expression.scoop,
+        )
 
+
+#: A pitch that jumps within a frame clicks.
+_SHORTEST_GLIDE_S = 0.015
 #: Away from transitions: this long after a note's start and before its end its pitch
 #: is the note's (plus vibrato and drift, whose median is zero).
 SETTLED_AFTER_S, SETTLED_BEFORE_S = 0.12, 0.10
@@ -129,8 +144,10 @@ def loudness_gain_db(
 
     Each vowel is brought most of the way to its place in the phrase, so that the
     guide's falling sentence melody does not leave line ends inaudible: a slight arch
-    over the line, accents on strong beats, higher notes louder, ends faded.
+    over the line, accents on strong beats, higher notes louder, ends faded; more or
+    less of that by the score's dynamics.
     """
+    dynamics = score.expression.dynamics
     nuclei = [phone for phone in sung if phone.is_nucleus]
     levels = []
     for phone in nuclei:
@@ -148,8 +165,9 @@ def loudness_gain_db(
     for phone, level in zip(nuclei, levels, strict=True):
         note = score.notes_of(phone.syllable)[0]
         along = (phone.start_s - first_s) / max(last_s - first_s, 1e-6)
-        wanted = usual + 1.5 * np.sin(np.pi * along) - 0.5
-        wanted += _accent_db(score, note) + 0.2 * np.clip(note.midi - middle, -10, 10)
+        shape_db = 1.5 * np.sin(np.pi * along) - 0.5
+        shape_db += _accent_db(score, note) + 0.2 * np.clip(note.midi - middle, -10, 10)
+        wanted = usual + dynamics * shape_db
         gains.append(share * float(np.clip(wanted - level, -12.0, 15.0)))
     centres = [(phone.start_s + phone.end_s) / 2 for phone in nuclei]
     gain = np.interp(times_s, centres, gains)
@@ -159,7 +177,7 @@ def loudness_gain_db(
             # A held note swells and dies away instead of standing still.
             inside = (times_s >= phone.start_s) & (times_s < phone.end_s)
             place = (times_s[inside] - phone.start_s) / length_s
-            gain[inside] += 1.5 * np.sin(np.pi * place) - 3.0 * place**4
+            gain[inside] += dynamics * (1.5 * np.sin(np.pi * place) - 3.0 * place**4)
     return gain
 
 

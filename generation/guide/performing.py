@@ -99,7 +99,9 @@ def perform(
     times_s = np.arange(n_frames) * frame_s
     rng = np.random.default_rng((seed, 23))
     if score.style == "sing":
-        f0_hz = sung_f0_hz(score, times_s, rng=rng, delivery=Delivery())
+        f0_hz = sung_f0_hz(
+            score, times_s, rng=rng, delivery=Delivery.of(score.expression)
+        )
     else:
         f0_hz = spoken_f0_hz(score, times_s, rng=rng)
 

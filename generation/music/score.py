@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
+from generation.music.expression import Expression
 from generation.music.harmony import Key
 from generation.music.pitch import HIGHEST_MIDI, LOWEST_MIDI, midi_of_hz
 from generation.music.syllables import Syllable
@@ -109,6 +110,7 @@ class Score:
     syllables: tuple[Syllable, ...]
     notes: tuple[Note, ...]
     guessed_words: tuple[str, ...] = ()
+    expression: Expression = field(default_factory=Expression)
 
     def __post_init__(self) -> None:
         check_tempo(self.tempo_bpm)
@@ -266,6 +268,7 @@ class Score:
                     for n in data["notes"]
                 ),
                 guessed_words=tuple(data["guessed_words"]),
+                expression=Expression.from_json(data.get("expression", {})),
             )
         except (KeyError, TypeError) as error:
             raise ScoreError("This score is damaged and cannot be read.") from error

@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.html import escape
 
 from generation.models import Generation, Mixdown, Song
-from generation.scoring import score_of
+from generation.scoring import EXPRESSION, score_of
 from generation.views import SONGS_A_PAGE
 from voiceplatform.jobs import Status
 from voiceplatform.testing.factories import (
@@ -48,7 +48,7 @@ def filled(song, **changes):
         name: getattr(song, name)
         for name in (
             *("title", "lyrics", "style", "tempo_bpm", "tonic", "mode", "melody"),
-            *("beat", "vocal_gain_db", "beat_gain_db"),
+            *("beat", "vocal_gain_db", "beat_gain_db", *EXPRESSION),
         )
     }
     return fields | {"fx_chain": song.fx_chain_id or "", "action": "save"} | changes

@@ -1,10 +1,14 @@
 // The song page: faders that say their level, and words that follow and move the take.
 // The page works without it.
 
+/** Levels are in dB; amounts are shares of the usual and shown in percent. */
 function showLevel(fader) {
   const output = document.querySelector(`output[for="${fader.id}"]`);
-  const level = Number(fader.value).toFixed(1).replace("-", "\u2212");
-  if (output) output.textContent = `${level} dB`;
+  if (!output) return;
+  const value = Number(fader.value);
+  output.textContent = fader.name.endsWith("_db")
+    ? `${value.toFixed(1).replace("-", "\u2212")} dB`
+    : `${Math.round(100 * value)} %`;
 }
 
 document.addEventListener("input", (event) => {

@@ -71,14 +71,16 @@ class LocalVoice:
         *,
         seed: int = 0,
         temperature: float = TEMPERATURE,
+        breath_db: float = 0.0,
         on_progress: Callable[[float], None] | None = None,
     ) -> Waveform:
         """These features in this voice: mono 44.1 kHz, n_frames * hop samples.
 
         The pitch is features.f0_hz exactly, where voiced. Levels follow the features'
         loudness against its own mean. Rests come out as zeros. `temperature` scales
-        the scatter of the drawn spectra (0: the smooth middle). `on_progress` gets the
-        share done and may raise. Raises AudioError if the content is of another size.
+        the scatter of the drawn spectra (0: the smooth middle); the noise under voiced
+        sound is `breath_db` above what the takes have. `on_progress` gets the share
+        done and may raise. Raises AudioError if the content is of another size.
         """
         acoustic = self._model.acoustic
         spec = self._model.config.mel
@@ -109,6 +111,7 @@ class LocalVoice:
                     spread[:, first:last],
                     pulses[first * spec.hop_length : last * spec.hop_length],
                     noise[first * spec.hop_length : last * spec.hop_length],
+                    self._model.breath_db + breath_db,
                 )
                 inner = slice(
                     (start - first) * spec.hop_length, (end - first) * spec.hop_length
@@ -144,6 +147,7 @@ class LocalVoice:
         spread: np.ndarray,
         pulses: np.ndarray,
         noise: np.ndarray,
+        breath_db: float,
     ) -> np.ndarray:
         model = self._model
         tensors = {
@@ -168,7 +172,7 @@ class LocalVoice:
             torch.from_numpy(pulses)[None],
             torch.from_numpy(noise)[None, None],
             bandwidth_hz=self.bandwidth_hz,
-            breath_db=model.breath_db,
+            breath_db=breath_db,
         )
         rendered: np.ndarray = sound[0, 0].numpy()
         return rendered
