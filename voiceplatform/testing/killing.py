@@ -32,7 +32,7 @@ TRAINING_PRELUDE = """
 from voiceplatform.testing.voices import tiny_config
 from voices import training
 import voices.engine.training
-training.measured = lambda voice, takes: voice.summary
+training.measured = lambda voice, *told: voice.summary
 training.training_config = lambda: tiny_config(**{config!r})
 voices.engine.training._PROGRESS_EVERY_S = 0.0
 """

@@ -44,7 +44,7 @@ class TrainingConfig:
 
     #: Steps of each cycle: each later one learns at half the rate from clips that half
     #: as much befalls.
-    cycles: tuple[int, ...] = (2600, 900, 2000)
+    cycles: tuple[int, ...] = (2000, 750)
     batch_s: float = 64.0
     least_batch: int = 14
     most_batch: int = 40
