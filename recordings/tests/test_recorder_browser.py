@@ -138,6 +138,14 @@ def record_for(page, seconds):
     wait_for_state(page, "ready")
 
 
+def holes_s(take: Recording) -> np.ndarray:
+    """Where more than a millisecond of a take is digital silence, in seconds."""
+    stored = read_audio(take.audio.path).samples[0]
+    changes = np.flatnonzero(np.diff(np.pad(stored == 0.0, 1).astype(int)))
+    begins, ends = changes[::2], changes[1::2]
+    return begins[ends - begins > 0.001 * SAMPLE_RATE_HZ] / SAMPLE_RATE_HZ
+
+
 def alignment(stored: Waveform, spoken: Waveform) -> tuple[float, float]:
     """Where `spoken` begins in `stored` in s, and their correlation there."""
     a, b = stored.samples[0].astype(float), spoken.samples[0].astype(float)
@@ -186,12 +194,9 @@ def test_a_take_has_no_hole_after_half_a_minute(browsers, opened, session, tmp_p
     page = opened(microphone, page_of(session))
     wait_for_state(page, "ready")
     record_for(page, 33.0)
-    stored = read_audio(Recording.objects.get().audio.path).samples[0]
-    changes = np.flatnonzero(np.diff(np.pad(stored == 0.0, 1).astype(int)))
-    silences_s = (changes[1::2] - changes[::2]) / SAMPLE_RATE_HZ
-    begin_s = changes[::2] / SAMPLE_RATE_HZ
-    # In its first moments a fake microphone stumbles with or without our doing.
-    assert not begin_s[(silences_s > 0.001) & (begin_s > 1.0)].size
+    # It came at 29.7 to 30 s, always. Earlier a fake microphone may stumble by itself.
+    late_s = holes_s(Recording.objects.get())
+    assert not late_s[late_s > 25.0].size
 
 
 DEVICE_AT_48_KHZ = """
