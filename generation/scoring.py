@@ -32,7 +32,7 @@ def score_of(song: Song) -> Score:
     try:
         expression = Expression(**{name: getattr(song, name) for name in EXPRESSION})
     except ExpressionError as error:
-        raise CannotScore("vibrato", str(error)) from error
+        raise CannotScore(error.field, str(error)) from error
     score = _score(
         song.lyrics,
         song.tempo_bpm,

@@ -13,7 +13,11 @@ LEAST_BREATH_DB, MOST_BREATH_DB = -12.0, 12.0
 
 
 class ExpressionError(ValueError):
-    """An amount nobody can sing with; the message says which and what may be."""
+    """Nobody sings with this amount of `field`; the message says what may be."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,13 @@ class Expression:
         for name in ("vibrato", "portamento", "scoop", "dynamics"):
             if not 0 <= getattr(self, name) <= MOST:  # NaN fails this too
                 raise ExpressionError(
-                    f"{name.capitalize()} goes from 0 to {MOST:g} times the usual."
+                    name,
+                    f"{name.capitalize()} goes from 0 to {MOST:g} times the usual.",
                 )
         if not LEAST_BREATH_DB <= self.breath_db <= MOST_BREATH_DB:
             raise ExpressionError(
-                f"Breath goes from {LEAST_BREATH_DB:g} to {MOST_BREATH_DB:g} dB."
+                "breath_db",
+                f"Breath goes from {LEAST_BREATH_DB:g} to {MOST_BREATH_DB:g} dB.",
             )
 
     @classmethod

@@ -128,8 +128,13 @@ def test_a_song_is_sung_as_its_writer_set_it(owner):
         vibrato=0.25, dynamics=1.5, breath_db=4.0
     )
     song.vibrato = 3.0
-    with pytest.raises(CannotScore, match="Vibrato goes from 0 to 2"):
+    with pytest.raises(CannotScore, match="Vibrato goes from 0 to 2") as refused:
         score_of(song)
+    assert refused.value.field == "vibrato"
+    song.vibrato, song.breath_db = 1.0, 13.0
+    with pytest.raises(CannotScore, match="Breath goes from -12 to 12") as refused:
+        score_of(song)
+    assert refused.value.field == "breath_db"
 
 
 @pytest.mark.database
