@@ -1,6 +1,8 @@
 // The microphone as it is: no echo cancellation, noise suppression, gain control or voice
 // isolation, at its own sample rate. Tells levels as they come, and what happens to the device.
 
+import { canCapture, capture } from "./capture.js";
+
 const PROCESSING = {
   echoCancellation: "echo cancellation",
   noiseSuppression: "noise suppression",
@@ -109,7 +111,7 @@ function inWords(error) {
 export class Microphone extends EventTarget {
   /** Ask for the microphone and open it. Throws MicrophoneError. */
   static async open({ deviceId = "", workletUrl }) {
-    if (!navigator.mediaDevices?.getUserMedia || !window.AudioWorkletNode) {
+    if (!navigator.mediaDevices?.getUserMedia || !canCapture()) {
       throw new MicrophoneError(
         "unsupported",
         "This browser cannot record here. Use a current browser, over https or on localhost.",
@@ -161,30 +163,16 @@ export class Microphone extends EventTarget {
   }
 
   async connect(workletUrl) {
-    // The context runs at the track's rate, so nothing is resampled on the way. Firefox
-    // before 132 does not tell the rate; there the context's own rate is the track's.
-    const { sampleRate } = this.settings;
-    this.context = new AudioContext({ latencyHint: "interactive", sampleRate });
-    await this.context.audioWorklet.addModule(workletUrl);
-    const source = this.context.createMediaStreamSource(this.stream);
-    this.channels = Math.min(this.settings.channelCount ?? 1, 2);
-    this.node = new AudioWorkletNode(this.context, "recorder", {
-      numberOfInputs: 1,
-      numberOfOutputs: 1,
-      channelCount: this.channels,
-      channelCountMode: "explicit",
-      channelInterpretation: "discrete",
-      processorOptions: { channels: this.channels },
-    });
-    this.node.port.onmessage = ({ data: { type, ...detail } }) => this.tell(type, detail);
-    source.connect(this.node);
-    // The node plays nothing that could be heard: connected, so that browsers run it.
-    this.node.connect(this.context.destination);
-    await this.wake();
+    const tell = (type, detail) => this.tell(type, detail);
+    this.capture = await capture(this.track, { workletUrl, tell });
   }
 
   get sampleRate() {
-    return this.context.sampleRate;
+    return this.capture.sampleRate;
+  }
+
+  get channels() {
+    return this.capture.channels;
   }
 
   get label() {
@@ -203,27 +191,24 @@ export class Microphone extends EventTarget {
   }
 
   get isOpen() {
-    return this.track.readyState === "live" && this.context.state !== "closed";
+    return this.track.readyState === "live" && this.capture.isOpen;
   }
 
-  /** Browsers keep a context asleep until the person does something in the page. */
-  async wake() {
-    if (this.context.state === "suspended") {
-      await Promise.race([this.context.resume(), new Promise((done) => setTimeout(done, 500))]);
-    }
-    return this.context.state === "running";
+  /** Have the samples come, where a browser waits for the person to do something. */
+  wake() {
+    return this.capture.wake();
   }
 
   /** Tell chunks until stopped, or until the longest take is reached. */
   record(chunkSeconds, longestSeconds) {
     const chunkSamples = Math.round(chunkSeconds * this.sampleRate);
     const mostSamples = Math.floor(longestSeconds * this.sampleRate);
-    this.node.port.postMessage({ type: "record", chunkSamples, mostSamples });
+    this.capture.ask({ type: "record", chunkSamples, mostSamples });
   }
 
   /** Stop recording: the last chunk is told, then "stopped". */
   stop() {
-    this.node.port.postMessage({ type: "stop" });
+    this.capture.ask({ type: "stop" });
   }
 
   /**
@@ -248,7 +233,7 @@ export class Microphone extends EventTarget {
   close() {
     navigator.mediaDevices.removeEventListener("devicechange", this.onDevices);
     for (const track of this.stream.getTracks()) track.stop();
-    if (this.context && this.context.state !== "closed") this.context.close();
+    this.capture?.close();
   }
 
   tell(type, detail = {}) {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from generation.music.score import Score
-from recordings.advice import ADVICE
 from voiceplatform.audio.files import read_audio, write_wav
 from voiceplatform.audio.resampling import resample
 from voiceplatform.audio.waveform import Waveform
@@ -20,10 +18,6 @@ from voiceplatform.audio.waveform import Waveform
 LEAD_S, TAIL_S, REST_S = 1.5, 0.8, 20.0
 ROOM_DBFS = -70.0
 MICROPHONE_RATE_HZ = 48_000
-
-#: What verification says of a sound with holes; the person then says it again.
-BROKEN = (ADVICE["spliced"], ADVICE["cut_to_silence"])
-ATTEMPTS = 5
 
 #: What the page says of a take whose checks take longer than it waits for them.
 STILL_CHECKED = "We listen to it."
@@ -72,8 +66,6 @@ class Person:
         self.url = url
         self.microphone = microphone
         self.name = name
-        #: What was told of takes the fake microphone had broken.
-        self.broken: list[str] = []
 
     def open(self, path: str) -> None:
         response = self.page.goto(self.url + path)
@@ -132,9 +124,6 @@ class Person:
 
     def speak_consent(self, session: str, clip: Waveform) -> Spoken:
         """Say the words, the name and the date; the clip is what they say."""
-        return self._until_unbroken(lambda: self._consent_once(session, clip))
-
-    def _consent_once(self, session: str, clip: Waveform) -> Spoken:
         put_into_microphone(self.microphone, clip)
         self.open(f"{session}consent/")
         self.wait_for("[data-spoken-consent][data-state=ready]", PATIENCE_S)
@@ -145,22 +134,7 @@ class Person:
         return Spoken(told, self._now() - opened)
 
     def read_aloud(self, session: str, clip: Waveform) -> Spoken:
-        """Record the prompt the page shows next.
-
-        A browser's fake microphone stumbles now and then while the machine is busy;
-        told so, the person says it again, as people do.
-        """
-        return self._until_unbroken(lambda: self._read_once(session, clip))
-
-    def _until_unbroken(self, say: Callable[[], Spoken]) -> Spoken:
-        for _ in range(ATTEMPTS):
-            spoken = say()
-            if not any(broken in spoken.told for broken in BROKEN):
-                break
-            self.broken.append(spoken.told)
-        return spoken
-
-    def _read_once(self, session: str, clip: Waveform) -> Spoken:
+        """Record the prompt the page shows next."""
         put_into_microphone(self.microphone, clip)
         self.open(session)
         self.wait_for("[data-recorder][data-state=ready]", PATIENCE_S)
