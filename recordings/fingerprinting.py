@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from django.db import transaction
 
+from .fingerprints import SOUNDS, FingerprintMark
 from .fingerprints import Fingerprint as StoredFingerprint
-from .fingerprints import FingerprintMark
 from .models import Recording
 from .verification.measuring import Layer, Measurement
 
 if TYPE_CHECKING:
     from generation.models import Generation, Mixdown
+    from voices.models import VoiceSample
 
     from .verification.fingerprint import Fingerprint
 
-    Sound = Recording | Generation | Mixdown
+    Sound = Recording | Generation | Mixdown | VoiceSample
 
 
 class Kind(StrEnum):
@@ -53,14 +54,14 @@ class Match:
 
 
 def store(sound: Sound, fingerprint: Fingerprint) -> StoredFingerprint:
-    """Keep the fingerprint of a take, a vocal or a mix; of each one only, the latest.
+    """Keep the fingerprint of a take or of what a voice said or sang; the latest only.
 
     Stored twice (a job delivered twice) it is there once.
     """
     from .verification.fingerprint import stored_marks
 
     field = sound._meta.model_name
-    assert field in ("recording", "generation", "mixdown")
+    assert field in SOUNDS
     marks = stored_marks(fingerprint)
     with transaction.atomic():
         # One statement of a person's at a time is written there: whoever comes second

@@ -6,6 +6,8 @@ fingerprint, and is not found again.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Self
 
 from django.db import models
@@ -19,6 +21,21 @@ class FingerprintQuerySet(models.QuerySet["Fingerprint"]):
         return self.select_related(
             "recording__session__grant", "generation__song", "mixdown__generation__song"
         ).defer("peaks")
+
+
+#: What a fingerprint may be of, each a field of its own.
+SOUNDS = ("recording", "generation", "mixdown", "voicesample")
+
+
+def _of_one_sound() -> Q:
+    """Exactly one of the fields is there."""
+    return reduce(
+        or_,
+        (
+            Q(**{f"{name}__isnull": name != there for name in SOUNDS})
+            for there in SOUNDS
+        ),
+    )
 
 
 class Fingerprint(models.Model):
@@ -49,6 +66,13 @@ class Fingerprint(models.Model):
         blank=True,
         related_name="fingerprint",
     )
+    voicesample = models.OneToOneField(
+        "voices.VoiceSample",
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="fingerprint",
+    )
     version = models.CharField(max_length=40)
     digest = models.CharField(max_length=64)
     duration_s = models.FloatField()
@@ -60,21 +84,7 @@ class Fingerprint(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(
-                    recording__isnull=False,
-                    generation__isnull=True,
-                    mixdown__isnull=True,
-                )
-                | Q(
-                    recording__isnull=True,
-                    generation__isnull=False,
-                    mixdown__isnull=True,
-                )
-                | Q(
-                    recording__isnull=True,
-                    generation__isnull=True,
-                    mixdown__isnull=False,
-                ),
+                condition=_of_one_sound(),
                 name="recordings_fingerprint_of_one_sound",
             )
         ]

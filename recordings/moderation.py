@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 from voiceplatform.media import serve_audio
 
 from . import enrolling, locking, reviewing
+from .fingerprints import SOUNDS
 from .models import Assessment, Fingerprint, RecordingLock, SpokenConsent, VoiceMatch
 
 #: A page that was let to play a take may do so for this long, in seconds.
@@ -227,7 +228,7 @@ class SpokenConsentAdmin(Evidence):
 class FingerprintAdmin(Evidence):
     """What takes and songs are known again by; the peaks themselves are no reading."""
 
-    list_display = ("digest", "version", "recording", "generation", "mixdown")
+    list_display = ("digest", "version", *SOUNDS)
     list_filter = ("version",)
     search_fields = ("=digest",)
     date_hierarchy = "made_at"

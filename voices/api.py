@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.urls import reverse
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.response import Response
@@ -83,11 +84,19 @@ class TrainingJobSerializer(serializers.ModelSerializer):
         help_text="Left out: a new voice, called `name`.",
     )
     name = serializers.CharField(max_length=80, write_only=True, default="My voice")
+    sample = serializers.SerializerMethodField(
+        help_text="Where the voice can be heard as it was last, if it was heard yet."
+    )
 
     class Meta:
         model = TrainingJob
-        fields = ("id", "voice", "name", "model", "seed", *JOB_FIELDS, "loss_curve")
-        read_only_fields = ("model", *JOB_FIELDS, "loss_curve")
+        read_only_fields = ("model", *JOB_FIELDS, "loss_curve", "sample")
+        fields = ("id", "voice", "name", "seed", *read_only_fields)
+
+    def get_sample(self, job) -> str | None:
+        if (sample := job.latest_sample) is None:
+            return None
+        return reverse("voices:sample_audio", args=[sample.path_name])
 
     def create(self, validated_data):
         voice = validated_data.get("model", {}).get("voice")
@@ -109,7 +118,7 @@ class TrainingJobViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet)
 
     def get_queryset(self):
         jobs = TrainingJob.objects.visible_to(self.request.user).order_by("-pk")
-        return jobs.select_related("model__voice")
+        return jobs.select_related("model__voice").prefetch_related("samples")
 
     @action(detail=True, methods=["post"])
     def stop(self, request, pk=None):

@@ -205,3 +205,45 @@ class TrainingJob(HoldsFiles, Job):
 
     def held_items(self) -> list[tuple[str, str]]:
         return [(Erasure.Kind.WORK_DIRECTORY, f"training/{self.work_name}")]
+
+    @property
+    def latest_sample(self) -> VoiceSample | None:
+        return next(iter(self.samples.all()), None)
+
+
+def sample_name(instance: VoiceSample, filename: str) -> str:
+    return f"samples/{uuid.uuid4()}.wav"
+
+
+class VoiceSampleQuerySet(models.QuerySet["VoiceSample"]):
+    def visible_to(self, user) -> Self:
+        return self.filter(job__model__voice__user=user)
+
+
+class VoiceSample(HoldsFiles):
+    """A few seconds of a take, said by a voice as its training had made it by then."""
+
+    owner_path = "job__model__voice__user"
+
+    job = models.ForeignKey(TrainingJob, models.CASCADE, related_name="samples")
+    audio = models.FileField(upload_to=sample_name, max_length=200)
+    #: How much of the training was done, 0 to 1.
+    fraction = models.FloatField()
+    made_at = models.DateTimeField(default=timezone.now)
+
+    objects = VoiceSampleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-made_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"Sample of model {self.job.model_id} at {self.fraction:.0%}"
+
+    @property
+    def percent(self) -> int:
+        return round(100 * self.fraction)
+
+    @property
+    def path_name(self) -> str:
+        """The part of its file's name that its address has."""
+        return self.audio.name.removeprefix("samples/").removesuffix(".wav")

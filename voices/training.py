@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -17,12 +18,20 @@ from django.db.models import Count, QuerySet, Sum
 from django.utils.text import Truncator
 
 from accounts.models import User
-from recordings import enrolling
+from recordings import enrolling, fingerprinting
 from recordings.models import Recording
 from voiceplatform.jobs import IN_PROGRESS, Claim, JobError, Status
-from voiceplatform.working import at_work, deliver
+from voiceplatform.working import at_work, deliver, scratch_dir
 
-from .models import TrainingJob, TrainingSample, Voice, VoiceModel, checkpoint_name
+from .models import (
+    TrainingJob,
+    TrainingSample,
+    Voice,
+    VoiceModel,
+    VoiceSample,
+    checkpoint_name,
+    sample_name,
+)
 
 if TYPE_CHECKING:
     from voiceplatform.audio.waveform import Waveform
@@ -268,6 +277,10 @@ def _train(claim: Claim[TrainingJob]) -> None:
     takes = list(_read_takes(claim))
     _check_voice(claim, takes)
     reporter = _Reporter(claim)
+
+    def heard(sound: Waveform) -> None:
+        keep_sample(claim, sound, reporter.fraction)
+
     try:
         checkpoint = train_engine(
             takes,
@@ -275,6 +288,7 @@ def _train(claim: Claim[TrainingJob]) -> None:
             config=training_config(),
             seed=job.seed,
             on_progress=reporter,
+            on_sample=heard,
         )
     except AudioError as error:
         raise JobError(f"{error} {TAKES_ARE_SAFE}") from error
@@ -294,6 +308,34 @@ def _train(claim: Claim[TrainingJob]) -> None:
         )
 
     deliver(claim, job.model.checkpoint.storage, name, checkpoint, finish)
+
+
+def keep_sample(claim: Claim[TrainingJob], sound: Waveform, fraction: float) -> None:
+    """Let the person hear what their voice is by now, in place of the last sample.
+
+    Its fingerprint is kept as that of anything sung here, so that it is known if it is
+    played into a microphone. Raises ClaimLost when the training must end.
+    """
+    from recordings.verification.fingerprint import fingerprint
+    from voiceplatform.audio.files import write_wav
+
+    mark = fingerprint(sound)
+    sample = VoiceSample(job_id=claim.pk, fraction=fraction)
+    name = sample_name(sample, "")
+
+    def finish() -> bool:
+        if not claim.keep():
+            return False
+        sample.audio.name = name
+        sample.save()
+        fingerprinting.store(sample, mark)
+        VoiceSample.objects.filter(job=claim.pk).exclude(pk=sample.pk).delete()
+        return True
+
+    with tempfile.TemporaryDirectory(dir=scratch_dir()) as scratch:
+        path = Path(scratch) / "sample.wav"
+        write_wav(path, sound, "PCM_16")
+        deliver(claim, sample.audio.storage, name, path, finish)
 
 
 def measured(
@@ -396,9 +438,12 @@ class _Reporter:
         self.claim = claim
         self.curves: dict[str, list[list[float]]] = dict(claim.job.loss_curve)
         self.written_at = float("-inf")
+        #: Of the whole, as told last.
+        self.fraction = READING_FRACTION
 
     def __call__(self, progress: TrainingProgress) -> None:
         span = TRAINED_FRACTION - READING_FRACTION
+        self.fraction = READING_FRACTION + span * progress.fraction
         fields = {}
         if progress.loss is not None:
             curve = self.curves.get(progress.stage, [])
@@ -410,7 +455,7 @@ class _Reporter:
                 fields = {"loss_curve": self.curves}
         self.claim.heartbeat(
             STAGES[progress.stage],
-            READING_FRACTION + span * progress.fraction,
+            self.fraction,
             progress.seconds_left,
             **fields,
         )

@@ -1,14 +1,16 @@
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from voiceplatform.deleting import confirm_deletion
+from voiceplatform.media import serve_audio
 
 from . import training
 from .forms import NewVoiceForm
-from .models import TrainingJob, Voice, VoiceModel
+from .models import TrainingJob, Voice, VoiceModel, VoiceSample
 
 
 @login_required
@@ -39,6 +41,12 @@ def voice_detail(request, pk):
     context = {"voice": voice, "job": voice.latest_job}
     if request.htmx:
         response = render(request, "voices/voice_detail.html#progress", context)
+        sample = voice.latest_job and voice.latest_job.latest_sample
+        if sample and request.GET.get("sample") != str(sample.pk):
+            # Only then: a sample that is being listened to is left alone.
+            context["is_out_of_band"] = True
+            template = "voices/voice_detail.html#sample"
+            response.write(render_to_string(template, context, request))
         if not (voice.latest_job and voice.latest_job.in_progress):
             # It ended since the last look: the page around the progress is another.
             response["HX-Refresh"] = "true"
@@ -111,6 +119,14 @@ def model_delete(request, pk):
         back=detail,
         done=detail,
     )
+
+
+@login_required
+@require_http_methods(["GET", "HEAD"])
+def sample_audio(request, name):
+    samples = VoiceSample.objects.visible_to(request.user)
+    sample = get_object_or_404(samples, audio=f"samples/{name}.wav")
+    return serve_audio(request, sample.audio)
 
 
 def _own_job(request, pk):

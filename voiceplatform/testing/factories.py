@@ -40,7 +40,7 @@ from recordings.starting import device_hash
 from voiceplatform.audio.peaks import peaks
 from voiceplatform.audio.waveform import SAMPLE_RATE_HZ, Waveform
 from voiceplatform.jobs import Status
-from voices.models import TrainingJob, TrainingSample, Voice, VoiceModel
+from voices.models import TrainingJob, TrainingSample, Voice, VoiceModel, VoiceSample
 
 from .people import make_grant
 
@@ -274,6 +274,13 @@ def make_training_job(
     """A queued job of a model still in training."""
     model = model or make_voice_model(user, status=VoiceModel.Status.TRAINING)
     return TrainingJob.objects.create(model=model, **fields)
+
+
+def make_voice_sample(job: TrainingJob, **fields: Any) -> VoiceSample:
+    """A second of what the voice is by now, a third through its training."""
+    fields = {"fraction": 0.33} | fields
+    fields.setdefault("audio", wav_file(make_tone(1.0), "sample.wav"))
+    return VoiceSample.objects.create(job=job, **fields)
 
 
 def make_song(user: User, **fields: Any) -> Song:

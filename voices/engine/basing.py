@@ -24,6 +24,7 @@ def base_config(acoustic_steps: int, vocoder_steps: int) -> TrainingConfig:
         acoustic_batch=12,
         learning_rate=1e-3,
         from_base=False,
+        held_out_share=0.0,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from .mel import log_mel_envelope, loudness_db
 REFERENCE_DB = -24.0
 #: Copies of each take are read faster or slower by up to this many semitones.
 SHIFT_SEMITONES = 5.0
-CORPUS_VERSION = "2"
+CORPUS_VERSION = "3"
 #: Samples are kept in 16 bits of this size: room for peaks of +-4 after levelling.
 SAMPLE_STEP = 1 / 8192
 
@@ -56,6 +56,7 @@ class Corpus:
     bandwidth_hz: np.ndarray
     voiced: np.ndarray
     speaker: np.ndarray
+    take: np.ndarray
     mel: np.ndarray
     samples: np.ndarray
     pulses: np.ndarray
@@ -69,6 +70,15 @@ class Corpus:
     def duration_s(self) -> float:
         """Of the takes as recorded."""
         return self.n_plain * MEL_SPEC.frame_s
+
+    def features(self, part: slice) -> Features:
+        """Frames of it as something to sing."""
+        return Features(
+            content=self.content[part].astype(np.float32),
+            f0_hz=self.f0_hz[part],
+            voiced=self.voiced[part],
+            loudness_db=self.loudness_db[part] + np.float32(REFERENCE_DB),
+        )
 
     @property
     def range_hz(self) -> tuple[float, float]:
@@ -168,9 +178,10 @@ def _pieces(
         samples = samples * np.float32(10 ** ((REFERENCE_DB - own) / 20))
         reach = min(bandwidth_hz(samples, MEL_SPEC), takes[index].sample_rate_hz / 2)
         speaker = 0 if speakers is None else speakers[index]
-        yield _piece(samples, features, reach, 0.0, speaker)
+        whose = {"speaker": speaker, "take": index}
+        yield _piece(samples, features, reach, 0.0, whose)
         shift = random.uniform(1.0, SHIFT_SEMITONES) * random.choice([-1.0, 1.0])
-        yield _shifted_piece(samples, features, reach, float(shift), speaker)
+        yield _shifted_piece(samples, features, reach, float(shift), whose)
 
 
 def _groups(sounds: Sequence[np.ndarray], longest_s: float) -> Iterator[list[int]]:
@@ -203,7 +214,7 @@ def _piece(
     features: Features,
     reach_hz: float,
     shift: float,
-    speaker: int,
+    whose: Mapping[str, int],
 ) -> dict:
     n_frames = features.n_frames
     pulses = pulse_train(features.f0_hz, features.voiced, MEL_SPEC)
@@ -216,7 +227,7 @@ def _piece(
         "shift": np.full(n_frames, shift, dtype=np.float32),
         "bandwidth_hz": np.full(n_frames, reach_hz, dtype=np.float32),
         "voiced": features.voiced,
-        "speaker": np.full(n_frames, speaker, dtype=np.int64),
+        **{name: np.full(n_frames, n, dtype=np.int64) for name, n in whose.items()},
         "mel": log_mel_envelope(samples, features.f0_hz, MEL_SPEC),
         "samples": np.round(samples / SAMPLE_STEP).clip(-32768, 32767).astype(np.int16),
         "pulses": pulses.astype(np.float16),
@@ -228,7 +239,7 @@ def _shifted_piece(
     features: Features,
     reach_hz: float,
     shift: float,
-    speaker: int,
+    whose: Mapping[str, int],
 ) -> dict:
     """The take read faster by 2^(shift/12): higher, formants and all, and shorter."""
     ratio = 2 ** (shift / 12)
@@ -243,4 +254,4 @@ def _shifted_piece(
         loudness_db=warped.loudness_db,
     )
     reach = min(reach_hz * ratio, rate / 2)
-    return _piece(moved, higher, reach, shift, speaker)
+    return _piece(moved, higher, reach, shift, whose)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +25,7 @@ from .base import load_base
 from .breath import fitted_breath_db
 from .corpus import SAMPLE_STEP, Corpus, TooLittleAudioError, digest_of, prepare
 from .features import MEL_SPEC
+from .synthesis import LocalVoice
 from .vocoder import octaves, spectral_energy_score
 from .voice import Coverage, EngineConfig, VoiceModel
 
@@ -66,6 +69,19 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     from_base: bool = True
     save_every_s: float = 10.0
+    #: This share of the takes is measured on and not learned from, if they last as long
+    #: as that: the weights that did best there are kept, and a stage ends once so many
+    #: measurements in a row have found none better.
+    held_out_share: float = 0.06
+    held_out_from_s: float = 60.0
+    check_every_steps: int = 100
+    patience: int = 8
+    #: When the voice is first heard, in seconds of training, and how often after that.
+    sample_after_s: float = 12.0
+    sample_every_s: float = 60.0
+    device: str = "cpu"
+    #: "bfloat16" halves what the networks' layers cost a GPU; losses stay exact.
+    precision: str = "float32"
     engine: EngineConfig = field(default_factory=EngineConfig)
 
     @classmethod
@@ -91,12 +107,16 @@ class TrainingProgress:
 
 
 OnProgress = Callable[[TrainingProgress], None]
+OnSample = Callable[[Waveform], None]
 
 #: Share of the whole that reading the takes is taken to be.
 _LISTENING_SHARE = 0.08
 _PROGRESS_EVERY_S = 0.5
 _NOT_A_NUMBER_LIMIT = 20  # steps in a row
 _STAGE_ORDER = {"acoustic": 0, "vocoder": 1}
+#: Batches a measurement takes, and how long a sample of the voice is.
+_CHECKED_BATCHES = 6
+_SAMPLE_S = 6.0
 
 
 def train(
@@ -106,12 +126,14 @@ def train(
     config: TrainingConfig,
     seed: int,
     on_progress: OnProgress,
+    on_sample: OnSample | None = None,
 ) -> Path:
     """Train on one person's takes; the checkpoint's path, inside `work_dir`.
 
     An unfinished run of the same takes, config and seed in `work_dir` is taken up where
-    its last save left it; a finished one is returned. Whatever `on_progress` raises
-    passes through and leaves the state resumable.
+    its last save left it; a finished one is returned. Now and then `on_sample` gets a
+    few seconds of a take, said by the voice as it is then. Whatever `on_progress` and
+    `on_sample` raise passes through and leaves the state resumable.
 
     Raises TooLittleAudioError if too little is voiced, AudioError for unusable takes,
     TrainingDivergedError, or OSError when the disk is full.
@@ -153,11 +175,13 @@ def train(
             {**details, "run": run, "stage": stage},
         )
 
-    trainer.run(save=save, on_progress=on_progress)
+    trainer.run(save=save, on_progress=on_progress, on_sample=on_sample)
     voice = trainer.voice(0)
     voice.breath_db = fitted_breath_db(voice, corpus, seed=seed)
     voice.save(finished)
     save("done")
+    if on_sample is not None:
+        on_sample(trainer.sample())
     return finished
 
 
@@ -173,9 +197,14 @@ class Trainer:
         torch.manual_seed(seed)
         self.model = VoiceModel.untrained(config.engine, _coverage(corpus))
         known = self._start_from(load_base() if config.from_base else None)
-        self.speakers = nn.Parameter(self.model.speaker.repeat(n_speakers, 1))
+        speakers = self.model.speaker.repeat(n_speakers, 1)
         if not known:
-            nn.init.normal_(self.speakers, std=0.3)
+            nn.init.normal_(speakers, std=0.3)
+        self.device = torch.device(config.device)
+        self.model.to(self.device)
+        self.speakers = nn.Parameter(speakers.to(self.device))
+        self.held_out = held_out_frames(corpus, config, seed)
+        self._starts: dict[tuple[int, bool], np.ndarray] = {}
         self.stages = [
             _Stage("acoustic", config.acoustic_seconds, config.acoustic_steps, seed),
             _Stage("vocoder", config.vocoder_seconds, config.vocoder_steps, seed),
@@ -183,7 +212,8 @@ class Trainer:
         for stage in self.stages:
             stage.begin(self._parameters(stage.name), config.learning_rate)
         self._imagined: np.ndarray | None = None
-        self._bands = torch.from_numpy(config.engine.mel.mel_centres_hz()).float()
+        self._bands = self._on(config.engine.mel.mel_centres_hz()).float()
+        self._losses = {"acoustic": self.acoustic_loss, "vocoder": self.vocoder_loss}
 
     def _start_from(self, base: VoiceModel | None) -> bool:
         """Whether the base is of this shape and was taken over."""
@@ -205,22 +235,31 @@ class Trainer:
 
     # -- running ---------------------------------------------------------------------
 
-    def run(self, *, save: Callable[[str], None], on_progress: OnProgress) -> None:
+    def run(
+        self,
+        *,
+        save: Callable[[str], None],
+        on_progress: OnProgress,
+        on_sample: OnSample | None = None,
+    ) -> None:
         """Finish every stage that is not finished, saving and telling on the way."""
         for stage in self.stages:
             if not stage.finished:
-                self._run_stage(stage, save, on_progress)
+                self._run_stage(stage, save, on_progress, on_sample)
             # Its last save may have come before this.
             if not stage.averaged:
-                stage.use_average()
+                self._check(stage)
+                stage.use_best()
                 save(stage.name)
 
     def _run_stage(
-        self, stage: _Stage, save: Callable[[str], None], on_progress: OnProgress
+        self,
+        stage: _Stage,
+        save: Callable[[str], None],
+        on_progress: OnProgress,
+        on_sample: OnSample | None,
     ) -> None:
-        take_step = {"acoustic": self.acoustic_loss, "vocoder": self.vocoder_loss}[
-            stage.name
-        ]
+        take_step = self._losses[stage.name]
         if stage.name == "vocoder":
             self._imagined = self._imagine(
                 lambda: on_progress(self._progress(stage, None))
@@ -229,6 +268,7 @@ class Trainer:
         told = saved = clock
         losses: list[float] = []
         bad = 0
+        next_sample_s = stage.seconds + self.config.sample_after_s
         while not stage.finished:
             loss = stage.step_once(take_step)
             now = time.monotonic()
@@ -241,6 +281,11 @@ class Trainer:
                 continue
             bad = 0
             losses = [*losses[-49:], loss]
+            if stage.steps % self.config.check_every_steps == 0:
+                self._check(stage)
+            if on_sample is not None and stage.seconds >= next_sample_s:
+                on_sample(self.sample())
+                next_sample_s = stage.seconds + self.config.sample_every_s
             if now - told >= _PROGRESS_EVERY_S:
                 told = now
                 on_progress(self._progress(stage, float(np.mean(losses))))
@@ -263,57 +308,116 @@ class Trainer:
             stage.name, min(fraction, 1.0), seconds_left, stage.steps, loss
         )
 
+    @torch.no_grad()
+    def _check(self, stage: _Stage) -> None:
+        """Measure a stage on the takes held out, if there are any."""
+        if not self.held_out.any():
+            return
+        loss_of = self._losses[stage.name]
+        with stage.as_averaged():
+            losses = [
+                loss_of(np.random.default_rng([self.seed, number]), held_out=True)
+                for number in range(_CHECKED_BATCHES)
+            ]
+        stage.note(float(torch.stack(losses).mean()), self.config.patience)
+
+    def sample(self) -> Waveform:
+        """A few seconds of a take, said again by the voice as it is now."""
+        with ExitStack() as stack:
+            for stage in self.stages:
+                if stage.steps and not stage.averaged:
+                    stack.enter_context(stage.as_averaged())
+            voice = copy.deepcopy(self.voice(0)).to(torch.device("cpu"))
+        return LocalVoice(voice).sing(self.corpus.features(self._most_spoken()))
+
+    def _most_spoken(self) -> slice:
+        """The stretch of a take with most voice in it; of one held out, if any is."""
+        plain = np.arange(self.corpus.n_frames) < self.corpus.n_plain
+        chosen = plain & self.held_out if self.held_out.any() else plain
+        longest = round(_SAMPLE_S / MEL_SPEC.frame_s)
+        spoken = np.concatenate([[0], np.cumsum(self.corpus.voiced)])
+        best = (-1, slice(0, 0))
+        for number in np.unique(self.corpus.take[chosen]):
+            frames = np.flatnonzero(chosen & (self.corpus.take == number))
+            first, end = int(frames[0]), int(frames[-1]) + 1
+            size = min(longest, end - first)
+            starts = np.arange(first, end - size + 1)
+            voiced = spoken[starts + size] - spoken[starts]
+            at = int(voiced.argmax())
+            stretch = slice(int(starts[at]), int(starts[at]) + size)
+            best = max(best, (int(voiced[at]), stretch), key=lambda found: found[0])
+        return best[1]
+
     # -- one step of each ------------------------------------------------------------
 
-    def acoustic_loss(self, random: np.random.Generator) -> torch.Tensor:
+    def _on(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+    def _noise(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+        """Standard normal, the same whatever device it is for."""
+        return torch.randn(tuple(shape), generator=generator).to(self.device)
+
+    def _precision(self) -> torch.autocast:
+        """What the layers of both networks compute in."""
+        exact = self.config.precision == "float32"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=not exact)
+
+    def acoustic_loss(
+        self, random: np.random.Generator, *, held_out: bool = False
+    ) -> torch.Tensor:
         """The energy score of two draws for a batch of windows."""
         corpus, frames = self.corpus, self.config.acoustic_frames
-        index = self._windows(random, self.config.acoustic_batch, frames)
+        index = self._windows(random, self.config.acoustic_batch, frames, held_out)
         generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-        content = torch.from_numpy(corpus.content[index].astype(np.float32))
+        content = self._on(corpus.content[index].astype(np.float32))
         # A guide's vectors never fall exactly on the takes': blur what is learned.
         model = self.model.acoustic
-        content = content + 0.1 * model.content_std * torch.randn(
-            content.shape, generator=generator
-        )
-        hidden = model.understand(
-            content,
-            torch.from_numpy(octaves(corpus.f0_hz[index])),
-            torch.from_numpy(corpus.voiced[index].astype(np.float32)),
-            torch.from_numpy(corpus.loudness_db[index]),
-            torch.from_numpy(corpus.shift[index]),
-            self.speakers[torch.from_numpy(corpus.speaker[index[:, 0]])],
+        content = content + 0.1 * model.content_std * self._noise(
+            content.shape, generator
         )
         shape = (2 * len(index), model.config.noise_dim, index.shape[1])
-        noise = torch.randn(shape, generator=generator)
-        first, second = model.draw(torch.cat([hidden, hidden]), noise).chunk(2)
-        reach = torch.from_numpy(corpus.bandwidth_hz[index])
+        noise = self._noise(shape, generator)
+        with self._precision():
+            hidden = model.understand(
+                content,
+                self._on(octaves(corpus.f0_hz[index])),
+                self._on(corpus.voiced[index].astype(np.float32)),
+                self._on(corpus.loudness_db[index]),
+                self._on(corpus.shift[index]),
+                self.speakers[self._on(corpus.speaker[index[:, 0]])],
+            )
+            drawn = model.draw(torch.cat([hidden, hidden]), noise)
+        first, second = drawn.float().chunk(2)
+        reach = self._on(corpus.bandwidth_hz[index])
         mask = (self._bands[None, None] < 0.95 * reach[:, :, None]).float()
-        return energy_score(torch.from_numpy(corpus.mel[index]), first, second, mask)
+        return energy_score(self._on(corpus.mel[index]), first, second, mask)
 
-    def vocoder_loss(self, random: np.random.Generator) -> torch.Tensor:
+    def vocoder_loss(
+        self, random: np.random.Generator, *, held_out: bool = False
+    ) -> torch.Tensor:
         """The spectral energy score of two draws for a batch of windows."""
         corpus, frames = self.corpus, self.config.vocoder_frames
         hop = MEL_SPEC.hop_length
         batch = self.config.vocoder_batch
-        index = self._windows(random, batch, frames)
+        index = self._windows(random, batch, frames, held_out)
         generator = torch.Generator().manual_seed(int(random.integers(2**62)))
         at = index[:, :1] * hop + np.arange(frames * hop)
         mel = corpus.mel[index]
         imagined = self.imagined()
         half = batch // 2
         mel[:half] = imagined[index[:half]]
-        real = torch.from_numpy(corpus.samples[at] * np.float32(SAMPLE_STEP))
+        real = self._on(corpus.samples[at] * np.float32(SAMPLE_STEP))
         # Noise shared by neither draw nor the take's own.
-        noises = torch.randn((2, *real.shape), generator=generator)
-        draws = self.model.vocoder(
-            torch.from_numpy(mel),
-            torch.from_numpy(octaves(corpus.f0_hz[index])),
-            torch.from_numpy(corpus.voiced[index].astype(np.float32)),
-            torch.from_numpy(corpus.pulses[at].astype(np.float32)),
-            noises,
-        )
-        reach = torch.from_numpy(corpus.bandwidth_hz[index[:, 0]])
+        noises = self._noise((2, *real.shape), generator)
+        with self._precision():
+            draws = self.model.vocoder(
+                self._on(mel),
+                self._on(octaves(corpus.f0_hz[index])),
+                self._on(corpus.voiced[index].astype(np.float32)),
+                self._on(corpus.pulses[at].astype(np.float32)),
+                noises,
+            )
+        reach = self._on(corpus.bandwidth_hz[index[:, 0]])
         inner = slice(2 * hop, -2 * hop)  # the outermost frames miss their neighbours
         return spectral_energy_score(
             real[:, inner], draws[:, :, inner], reach, MEL_SPEC
@@ -337,16 +441,16 @@ class Trainer:
         told = time.monotonic()
         for part in self._parts(2000):
             hidden = model.understand(
-                torch.from_numpy(corpus.content[part].astype(np.float32))[None],
-                torch.from_numpy(octaves(corpus.f0_hz[part]))[None],
-                torch.from_numpy(corpus.voiced[part].astype(np.float32))[None],
-                torch.from_numpy(corpus.loudness_db[part])[None],
-                torch.from_numpy(corpus.shift[part])[None],
-                self.speakers[torch.from_numpy(corpus.speaker[part][:1])],
+                self._on(corpus.content[part].astype(np.float32))[None],
+                self._on(octaves(corpus.f0_hz[part]))[None],
+                self._on(corpus.voiced[part].astype(np.float32))[None],
+                self._on(corpus.loudness_db[part])[None],
+                self._on(corpus.shift[part])[None],
+                self.speakers[self._on(corpus.speaker[part][:1])],
             )
             shape = (1, model.config.noise_dim, hidden.shape[2])
-            noise = TEMPERATURE * torch.randn(shape, generator=generator)
-            mels[part] = model.draw(hidden, noise)[0].numpy()
+            noise = TEMPERATURE * self._noise(shape, generator)
+            mels[part] = model.draw(hidden, noise)[0].cpu().numpy()
             if time.monotonic() - told >= _PROGRESS_EVERY_S:
                 told = time.monotonic()
                 still_here()
@@ -361,18 +465,29 @@ class Trainer:
                 yield slice(start, min(start + longest, int(last)))
 
     def _windows(
-        self, random: np.random.Generator, batch: int, frames: int
+        self, random: np.random.Generator, batch: int, frames: int, held_out: bool
     ) -> np.ndarray:
+        """Frames (batch, frames) of windows either all held out or not at all."""
         frames = min(frames, self.corpus.n_frames)
-        start = random.integers(0, self.corpus.n_frames - frames + 1, size=batch)
+        starts = self._starts_of(frames, held_out)
+        start = starts[random.integers(0, len(starts), size=batch)]
         index: np.ndarray = start[:, np.newaxis] + np.arange(frames)
         return index
+
+    def _starts_of(self, frames: int, held_out: bool) -> np.ndarray:
+        known = self._starts.get((frames, held_out))
+        if known is None:
+            wrong = self.held_out != held_out
+            before = np.concatenate([[0], np.cumsum(wrong)])
+            known = np.flatnonzero(before[frames:] == before[:-frames])
+            self._starts[frames, held_out] = known
+        return known
 
     # -- state -----------------------------------------------------------------------
 
     def voice(self, speaker: int | None) -> VoiceModel:
         """What has been learned; `speaker` None is the mean of all."""
-        vector = self.speakers.detach()
+        vector = self.speakers.detach().cpu()
         vector = vector.mean(0) if speaker is None else vector[speaker]
         self.model.speaker = vector.clone()
         self.model.step = {stage.name: stage.steps for stage in self.stages}
@@ -381,7 +496,7 @@ class Trainer:
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Everything a restart needs: tensors by name, and numbers."""
         tensors = {f"model.{k}": v for k, v in self.model.tensors().items()}
-        tensors["speakers"] = self.speakers.detach().numpy()
+        tensors["speakers"] = self.speakers.detach().cpu().numpy()
         for stage in self.stages:
             tensors |= stage.tensors()
         return tensors, {"stages": [s.numbers() for s in self.stages]}
@@ -423,6 +538,12 @@ class _Stage:
         self.optimizer: torch.optim.AdamW
         self.rate = 0.0
         self.averaged = False
+        #: The average that did best on the takes held out, how well, and how many
+        #: measurements ago.
+        self.best: dict[str, torch.Tensor] = {}
+        self.best_loss = math.inf
+        self.worse = 0
+        self.has_settled = False
 
     def begin(self, parameters: dict[str, nn.Parameter], rate: float) -> None:
         self.parameters = parameters
@@ -433,6 +554,8 @@ class _Stage:
         )
 
     def share_done(self) -> float:
+        if self.has_settled:
+            return 1.0
         if self.budget_steps is not None:
             return min(1.0, self.steps / max(1, self.budget_steps))
         return min(1.0, self.seconds / self.budget_s) if self.budget_s > 0 else 1.0
@@ -442,6 +565,8 @@ class _Stage:
         return self.share_done() >= 1.0
 
     def seconds_left(self) -> float | None:
+        if self.has_settled:
+            return 0.0
         if self.budget_steps is None:
             return max(0.0, self.budget_s - self.seconds)
         if self.steps == 0:
@@ -474,22 +599,47 @@ class _Stage:
             torch._foreach_lerp_(average, list(self.parameters.values()), 1 - decay)
         return loss.item()
 
-    def use_average(self) -> None:
-        """Put the averaged weights in place: they are what the stage hands on."""
+    @contextmanager
+    def as_averaged(self) -> Iterator[None]:
+        """The averaged weights in place of those that are learning, for a while."""
+        learning = {k: p.detach().clone() for k, p in self.parameters.items()}
+        self._put(self.average)
+        try:
+            yield
+        finally:
+            self._put(learning)
+
+    def note(self, loss: float, patience: int) -> None:
+        """What the averaged weights scored on the takes held out."""
+        if loss < self.best_loss:
+            self.best_loss = loss
+            self.best = {k: t.clone() for k, t in self.average.items()}
+            self.worse = 0
+            return
+        self.worse += 1
+        self.has_settled = self.worse >= patience
+
+    def use_best(self) -> None:
+        """Put the best averaged weights in place: they are what the stage hands on."""
+        self._put(self.best or self.average)
+        self.averaged = True
+
+    def _put(self, weights: Mapping[str, torch.Tensor]) -> None:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(self.average[name])
-        self.averaged = True
+                parameter.copy_(weights[name])
 
     def tensors(self) -> dict[str, np.ndarray]:
         tensors = {}
         for name, parameter in self.parameters.items():
             key = f"{self.name}.{name}"
-            tensors[f"average.{key}"] = self.average[name].numpy()
+            tensors[f"average.{key}"] = self.average[name].cpu().numpy()
+            if self.best:
+                tensors[f"best.{key}"] = self.best[name].cpu().numpy()
             moments = self.optimizer.state.get(parameter)
             if moments:
-                tensors[f"first.{key}"] = moments["exp_avg"].numpy()
-                tensors[f"second.{key}"] = moments["exp_avg_sq"].numpy()
+                tensors[f"first.{key}"] = moments["exp_avg"].cpu().numpy()
+                tensors[f"second.{key}"] = moments["exp_avg_sq"].cpu().numpy()
         return tensors
 
     def numbers(self) -> dict[str, Any]:
@@ -499,6 +649,9 @@ class _Stage:
             "seconds": self.seconds,
             "updates": self._updates(),
             "averaged": self.averaged,
+            "best_loss": self.best_loss if self.best else None,
+            "worse": self.worse,
+            "has_settled": self.has_settled,
         }
 
     def _updates(self) -> int:
@@ -510,15 +663,58 @@ class _Stage:
         self.steps = int(numbers["steps"])
         self.seconds = float(numbers["seconds"])
         self.averaged = bool(numbers["averaged"])
+        self.worse = int(numbers["worse"])
+        self.has_settled = bool(numbers["has_settled"])
+        if numbers["best_loss"] is not None:
+            self.best_loss = float(numbers["best_loss"])
+
         for name, parameter in self.parameters.items():
             key = f"{self.name}.{name}"
-            self.average[name] = torch.from_numpy(tensors[f"average.{key}"].copy())
+
+            def stored(
+                kind: str, key: str = key, like: Any = parameter
+            ) -> torch.Tensor:
+                return torch.from_numpy(tensors[f"{kind}.{key}"].copy()).to(like.device)
+
+            self.average[name] = stored("average")
+            if f"best.{key}" in tensors:
+                self.best[name] = stored("best")
             if f"first.{key}" in tensors:
                 self.optimizer.state[parameter] = {
                     "step": torch.tensor(float(numbers["updates"])),
-                    "exp_avg": torch.from_numpy(tensors[f"first.{key}"].copy()),
-                    "exp_avg_sq": torch.from_numpy(tensors[f"second.{key}"].copy()),
+                    "exp_avg": stored("first"),
+                    "exp_avg_sq": stored("second"),
                 }
+
+
+def held_out_frames(corpus: Corpus, config: TrainingConfig, seed: int) -> np.ndarray:
+    """Which frames are measured on and not learned from, (n_frames,) bool.
+
+    Whole takes with their shifted copies, drawn until they are the share asked for;
+    none if the takes are too short to spare any.
+    """
+    nothing = np.zeros(corpus.n_frames, dtype=bool)
+    if config.held_out_share <= 0 or corpus.duration_s < config.held_out_from_s:
+        return nothing
+    numbers, lengths = np.unique(corpus.take[: corpus.n_plain], return_counts=True)
+    wanted = config.held_out_share * corpus.n_plain
+    chosen: list[int] = []
+    frames = 0
+    for index in np.random.default_rng([seed, len(numbers)]).permutation(len(numbers)):
+        # One long take is not spared for a small share.
+        if frames + lengths[index] <= 2 * wanted:
+            chosen.append(int(numbers[index]))
+            frames += int(lengths[index])
+        if frames >= wanted:
+            break
+    held_out = np.isin(corpus.take, chosen)
+    window = max(config.acoustic_frames, config.vocoder_frames)
+    return held_out if _longest_run(held_out) >= window else nothing
+
+
+def _longest_run(flags: np.ndarray) -> int:
+    edges = np.flatnonzero(np.diff(np.pad(flags, 1).astype(np.int8)))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
 def _coverage(corpus: Corpus) -> Coverage:

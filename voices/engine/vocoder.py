@@ -69,11 +69,12 @@ class Vocoder(nn.Module):
         pitch = torch.stack([octaves, octaves * voiced, voiced], dim=1)
         hidden = self.coarse(self.enter(torch.cat([normal, pitch], dim=1)))
         hidden = self.fine(_double(self.narrow(active(hidden))))
-        correction = self.filters(active(hidden))
+        correction = self.filters(active(hidden)).float()
         pulses, noise = correction.split(self.n_bins, dim=1)
         # The mel of unit white noise is log(2 / n_fft) / 2 (see `power_spectrum`).
         unit = 0.5 * math.log(self.spec.n_fft / 2)
-        envelope = self.spread @ _double(mel.transpose(1, 2)) + unit
+        with torch.autocast(mel.device.type, enabled=False):  # 16 bits would be heard
+            envelope = self.spread @ _double(mel.transpose(1, 2)) + unit
         # A voiced frame starts out as pulses with noise 12 dB below.
         breath = -1.4 * _double(voiced[:, None])
         return envelope + pulses, envelope + noise + breath
@@ -183,7 +184,8 @@ def spectral_energy_score(
     for size in sizes:
         target = _log_amplitude(real, size)
         first, second = _log_amplitude(draws.flatten(0, 1), size).chunk(2)
-        bins = torch.arange(target.shape[1]) * (spec.sample_rate_hz / size)
+        bins = torch.arange(target.shape[1], device=real.device)
+        bins = bins * (spec.sample_rate_hz / size)
         # The top few percent belong to whatever filter cut the take there.
         mask = (bins[None] < 0.95 * bandwidth_hz[:, None]).float()[:, :, None]
         total = total + (
@@ -196,7 +198,7 @@ def spectral_energy_score(
 
 def _log_amplitude(samples: torch.Tensor, size: int) -> torch.Tensor:
     """Natural log of an STFT's amplitude, (batch, size // 2 + 1, frames)."""
-    window = torch.hann_window(size)
+    window = torch.hann_window(size, device=samples.device)
     transform = torch.stft(samples, size, size // 4, window=window, return_complex=True)
     power = (transform.real**2 + transform.imag**2) / (window**2).sum()
     return torch.log(power + 1e-9) / 2

@@ -89,13 +89,20 @@ class VoiceModel:
             summary={},
         )
 
+    def to(self, device: torch.device) -> VoiceModel:
+        """The same one, on this device from now on."""
+        self.acoustic.to(device)
+        self.vocoder.to(device)
+        self.speaker = self.speaker.to(device)
+        return self
+
     def tensors(self) -> dict[str, np.ndarray]:
         named = {
             **{f"acoustic.{k}": v for k, v in self.acoustic.state_dict().items()},
             **{f"vocoder.{k}": v for k, v in self.vocoder.state_dict().items()},
             "speaker": self.speaker,
         }
-        return {name: tensor.detach().numpy() for name, tensor in named.items()}
+        return {name: tensor.detach().cpu().numpy() for name, tensor in named.items()}
 
     def take_tensors(self, tensors: dict[str, np.ndarray]) -> None:
         """Load every tensor. Raises CheckpointError for a missing name or a shape."""

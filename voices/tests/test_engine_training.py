@@ -175,7 +175,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
     other = tmp_path / "other"
     other.mkdir()
     (other / CORPUS_FILE).hardlink_to(heard[0])
-    config = replace(SMALL, save_every_s=0.0)
+    config = replace(SMALL, save_every_s=0.0, held_out_from_s=0.0, check_every_steps=2)
     monkeypatch.setattr("voices.engine.training._PROGRESS_EVERY_S", 0.0)
     whole = train(takes, work_dir, config=config, seed=0, on_progress=nothing)
 
@@ -239,6 +239,108 @@ def test_a_killed_run_goes_on_from_its_last_save(takes, speech_dir, work_dir):
     with pytest.raises(Stopped):
         train(takes, work_dir, config=config, seed=0, on_progress=stop_at_once)
     assert steps[0] > saved
+
+
+def test_what_is_measured_on_is_never_learned_from(heard):
+    trainer = fresh(heard, held_out_from_s=0.0, held_out_share=0.1)
+    corpus, held_out = trainer.corpus, trainer.held_out
+    assert 0.02 < held_out[: corpus.n_plain].mean() < 0.2
+    # A take is held out whole, and so is its copy at another pitch.
+    assert not set(corpus.take[held_out]) & set(corpus.take[~held_out])
+    random = np.random.default_rng(0)
+    learned = trainer._windows(random, 500, 32, held_out=False)
+    measured = trainer._windows(random, 500, 32, held_out=True)
+    assert not held_out[learned].any()
+    assert held_out[measured].all()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"held_out_from_s": 1e6}, {"held_out_share": 0.0}], ids=str
+)
+def test_little_is_learned_from_whole(heard, changed):
+    assert not fresh(heard, **changed).held_out.any()
+
+
+def test_the_best_weights_are_kept_and_no_betterment_ends_a_stage(heard, monkeypatch):
+    trainer = fresh(
+        heard,
+        acoustic_steps=100,
+        vocoder_steps=1,
+        held_out_from_s=0.0,
+        check_every_steps=2,
+        patience=3,
+    )
+    told = iter([3.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0])
+    seen = []
+    stage = trainer.stages[0]
+
+    def measured(random, *, held_out):
+        if held_out:
+            seen.append({k: p.detach().clone() for k, p in stage.parameters.items()})
+            return torch.tensor(next(told))
+        return learned(random)
+
+    learned = trainer.acoustic_loss
+    monkeypatch.setitem(trainer._losses, "acoustic", measured)
+    monkeypatch.setattr("voices.engine.training._CHECKED_BATCHES", 1)
+    trainer.run(save=lambda stage: None, on_progress=nothing)
+    assert stage.steps == 10
+    assert stage.seconds_left() == 0.0
+    for name, parameter in stage.parameters.items():
+        assert torch.equal(parameter, seen[1][name]), name
+
+
+def test_the_voice_is_heard_while_it_learns_and_learns_no_other_way(
+    takes, heard, work_dir, tmp_path
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / CORPUS_FILE).hardlink_to(heard[0])
+    config = replace(SMALL, sample_after_s=0.0, sample_every_s=0.0)
+    samples = []
+    heard_one = train(
+        takes,
+        work_dir,
+        config=config,
+        seed=0,
+        on_progress=nothing,
+        on_sample=samples.append,
+    )
+    silent = train(takes, other, config=config, seed=0, on_progress=nothing)
+    assert len(samples) == SMALL.acoustic_steps + SMALL.vocoder_steps
+    for sample in samples:
+        assert sample.sample_rate_hz == 44_100
+        assert 1.0 < sample.duration_s <= 6.1
+        assert np.abs(sample.samples).max() > 1e-3
+    one, two = (load_tensors(path, "voice", "1") for path in (heard_one, silent))
+    for name, tensor in one.tensors.items():
+        assert np.array_equal(tensor, two.tensors[name]), name
+
+
+def test_half_the_precision_learns_the_same(heard):
+    exact, coarse = fresh(heard), fresh(heard, precision="bfloat16")
+    for name in ("acoustic", "vocoder"):
+        losses = []
+        for trainer in (exact, coarse):
+            loss = trainer._losses[name](np.random.default_rng(1))
+            loss.backward()
+            losses.append(float(loss.detach()))
+        assert losses[1] == pytest.approx(losses[0], rel=0.02)
+        assert losses[1] != losses[0]
+    size = torch.nn.utils.get_total_norm(
+        [p.grad for p in exact.model.acoustic.parameters()]
+    )
+    apart = torch.nn.utils.get_total_norm(
+        [
+            one.grad - other.grad
+            for one, other in zip(
+                exact.model.acoustic.parameters(),
+                coarse.model.acoustic.parameters(),
+                strict=True,
+            )
+        ]
+    )
+    assert apart < 0.1 * size
 
 
 def test_other_takes_start_over(takes, work_dir, monkeypatch):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from django.urls import reverse
 from django.utils import timezone
 
 from consent.models import ErasureReceipt
+from voiceplatform.audio.files import read_audio
 from voiceplatform.jobs import Status
 from voiceplatform.testing.factories import (
     make_generation,
@@ -15,6 +18,7 @@ from voiceplatform.testing.factories import (
     make_training_job,
     make_voice,
     make_voice_model,
+    make_voice_sample,
 )
 from voices.models import TrainingJob, Voice, VoiceModel
 
@@ -91,6 +95,44 @@ def test_progress_polls_only_while_there_is_some(page, owner):
     assert "hx-trigger" not in shown
     assert "Training did not finish. The disk is full." in shown
     assert reverse("voices:resume", args=[job.pk]) in shown
+
+
+def test_a_voice_in_training_can_be_heard(page, owner, client, stranger):
+    job = training_of(owner)
+    url = reverse("voices:detail", args=[job.model.voice_id])
+    assert "Hear it already" not in text(page.get(url))
+    first = make_voice_sample(job)
+    address = reverse("voices:sample_audio", args=[first.path_name])
+    shown = text(page.get(url))
+    assert "as it was at 33 %. Its timbre comes last." in shown
+    assert f'src="{address}"' in shown
+    assert f"?sample={first.pk}" in shown
+    assert read_audio(io.BytesIO(page.get(address).getvalue())).duration_s == 1.0
+
+    def polled(known) -> str:
+        htmx = {"HX-Request": "true"}
+        return text(page.get(url, {"sample": known}, headers=htmx))
+
+    # What is being listened to is left alone, until there is a newer one.
+    assert "<audio" not in polled(first.pk)
+    newer = make_voice_sample(job, fraction=0.8)
+    assert 'id="sample" hx-swap-oob="true"' in polled(first.pk)
+    assert "as it was at 80 %.</p>" in polled(first.pk)
+    assert "<audio" not in polled(newer.pk)
+
+    client.force_login(stranger, backend="django.contrib.auth.backends.ModelBackend")
+    assert client.get(address).status_code == 404
+
+
+def test_a_finished_voice_can_be_heard_before_it_sings(page, owner):
+    model = make_voice_model(owner)
+    job = make_training_job(owner, model=model, status=Status.DONE)
+    sample = make_voice_sample(job, fraction=1.0)
+    shown = text(page.get(reverse("voices:detail", args=[model.voice_id])))
+    assert "Hear it say one of your takes" in shown
+    assert sample.path_name in shown
+    told = page.get(f"/api/v1/training-jobs/{job.pk}/").json()
+    assert told["sample"] == reverse("voices:sample_audio", args=[sample.path_name])
 
 
 def test_stopping_and_going_on(page, owner):
@@ -181,7 +223,7 @@ def test_the_list_asks_the_database_as_often_for_three(
 
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize(
-    ("name", "queries"), [("voice", 5), ("voice-model", 5), ("training-job", 4)]
+    ("name", "queries"), [("voice", 5), ("voice-model", 5), ("training-job", 5)]
 )
 def test_lists_of_the_api_ask_as_often_for_three(
     page, owner, rows, name, queries, django_assert_num_queries

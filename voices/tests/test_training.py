@@ -15,8 +15,9 @@ from django_q.models import OrmQ
 from consent import erasing
 from consent.granting import withdraw
 from consent.models import ConsentGrant
-from recordings import enrolling
+from recordings import enrolling, fingerprinting
 from recordings.models import Assessment, Recording, VoiceMatch
+from recordings.verification.fingerprint import fingerprint
 from recordings.verification.voiceprints import to_bytes
 from voiceplatform import jobs
 from voiceplatform.audio.files import read_audio
@@ -36,7 +37,7 @@ from voiceplatform.testing.factories import (
 from voiceplatform.testing.voices import make_spoken_takes, tiny_config
 from voices import tasks, training
 from voices.engine.synthesis import LocalVoice
-from voices.models import TrainingJob, VoiceModel
+from voices.models import TrainingJob, VoiceModel, VoiceSample
 
 
 @pytest.fixture(autouse=True)
@@ -374,6 +375,54 @@ def test_a_training_makes_a_voice_that_sings(job, monkeypatch):
         *training.STAGES.values(),
         "Measuring the voice",
     ]
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_voice_is_heard_while_it_trains(job, owner, monkeypatch):
+    config = tiny_config(sample_after_s=0.0, sample_every_s=0.0)
+    monkeypatch.setattr(training, "training_config", lambda: config)
+    heard = []
+    keep_sample = training.keep_sample
+
+    def kept(claim, sound, fraction):
+        keep_sample(claim, sound, fraction)
+        heard.append(VoiceSample.objects.get().fraction)
+
+    monkeypatch.setattr(training, "keep_sample", kept)
+    tasks.train(job.pk)
+
+    # Every step, and the finished voice; the newest takes the place of the one before.
+    assert len(heard) == 6 + 3 + 1
+    assert heard == sorted(heard)
+    assert training.READING_FRACTION < heard[0] < heard[-1]
+    sample = VoiceSample.objects.get()
+    assert stored("samples") == [Path(sample.audio.name).name]
+    sound = read_audio(sample.audio.path)
+    assert sound.sample_rate_hz == 44_100
+    assert 2.0 < sound.duration_s <= 6.1
+    # Played into a microphone it is known.
+    again = make_recording(owner, waveform=sound)
+    match = fingerprinting.find(fingerprint(sound), excluding=again)
+    assert match.kind == fingerprinting.Kind.GENERATED
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_sample_nobody_may_hear_any_more_is_not_kept(job, monkeypatch):
+    config = tiny_config(sample_after_s=0.0)
+    monkeypatch.setattr(training, "training_config", lambda: config)
+    monkeypatch.setattr(jobs, "HEARTBEAT_INTERVAL_S", 1e6)
+    keep_sample = training.keep_sample
+
+    def stopped(claim, sound, fraction):
+        training.stop_training(job)
+        keep_sample(claim, sound, fraction)
+
+    monkeypatch.setattr(training, "keep_sample", stopped)
+    tasks.train(job.pk)
+    job.refresh_from_db()
+    assert job.status == Status.STOPPED
+    assert not VoiceSample.objects.exists()
+    assert stored("samples") == []
 
 
 @pytest.mark.usefixtures("unmeasured")
