@@ -272,8 +272,11 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 
-#: Seconds a voice may train here, acoustic model and vocoder together.
+#: Seconds a voice may train here, listening to the takes apart: quickly, or well.
 TRAINING_SECONDS = env.int("OWNVOICE_TRAINING_SECONDS", 420)
+STUDIO_SECONDS = env.int("OWNVOICE_STUDIO_SECONDS", 1200)
+#: Where voices train: "cpu", "cuda", or "auto", which is a GPU where there is one.
+TRAINING_DEVICE = env.str("OWNVOICE_DEVICE", "auto")
 
 #: A file of words to draw the spoken consent's from, one a line; ours without it.
 CHALLENGE_WORDS_FILE = env.str("OWNVOICE_CHALLENGE_WORDS", "")

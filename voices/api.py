@@ -91,7 +91,7 @@ class TrainingJobSerializer(serializers.ModelSerializer):
     class Meta:
         model = TrainingJob
         read_only_fields = ("model", *JOB_FIELDS, "loss_curve", "sample")
-        fields = ("id", "voice", "name", "seed", *read_only_fields)
+        fields = ("id", "voice", "name", "preset", "seed", *read_only_fields)
 
     def get_sample(self, job) -> str | None:
         if (sample := job.latest_sample) is None:
@@ -105,6 +105,7 @@ class TrainingJobSerializer(serializers.ModelSerializer):
                 self.context["request"].user,
                 voice=voice,
                 name=validated_data["name"],
+                preset=validated_data.get("preset", TrainingJob.Preset.QUICK),
                 seed=validated_data.get("seed", 0),
             )
         except training.CannotTrain as error:

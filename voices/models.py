@@ -189,8 +189,15 @@ class TrainingJob(HoldsFiles, Job):
     owner_path = "model__voice__user"
     task_name = "voices.tasks.train"
 
+    class Preset(models.TextChoices):
+        QUICK = "quick", "Quick"
+        STUDIO = "studio", "Studio"
+
     model = models.OneToOneField(
         VoiceModel, models.CASCADE, related_name="training_job"
+    )
+    preset = models.CharField(
+        max_length=6, choices=Preset.choices, default=Preset.QUICK
     )
     seed = models.PositiveIntegerField(default=0)
     #: {stage: [[step, loss], ...]}, thinned to a few hundred points each.

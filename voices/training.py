@@ -106,6 +106,7 @@ def start_training(
     voice: Voice | None = None,
     name: str = "My voice",
     recordings: Iterable[Recording] | None = None,
+    preset: str = TrainingJob.Preset.QUICK,
     seed: int = 0,
 ) -> TrainingJob:
     """A new model of the voice (a new voice without one) and the job that trains it.
@@ -133,7 +134,7 @@ def start_training(
         TrainingSample.objects.bulk_create(
             TrainingSample(model=model, recording=take) for take in takes
         )
-        job = TrainingJob.objects.create(model=model, seed=seed)
+        job = TrainingJob.objects.create(model=model, preset=preset, seed=seed)
         job.enqueue()
     return job
 
@@ -230,14 +231,33 @@ def work_dir(job: TrainingJob) -> Path:
     return Path(settings.WORK_DIR) / "training" / str(job.work_name)
 
 
-def training_config() -> TrainingConfig:
+def budget_s(preset: str) -> int:
+    """How long a voice may train, in seconds."""
+    studio = preset == TrainingJob.Preset.STUDIO
+    return settings.STUDIO_SECONDS if studio else settings.TRAINING_SECONDS
+
+
+def training_config(preset: str) -> TrainingConfig:
     """The operator's budget, shared out; the rest of it is spent on listening."""
     from .engine.training import TrainingConfig
 
+    device = training_device()
     return TrainingConfig(
-        acoustic_seconds=0.6 * settings.TRAINING_SECONDS,
-        vocoder_seconds=0.35 * settings.TRAINING_SECONDS,
+        acoustic_seconds=0.6 * budget_s(preset),
+        vocoder_seconds=0.35 * budget_s(preset),
+        device=device,
+        precision="float32" if device == "cpu" else "bfloat16",
     )
+
+
+def training_device() -> str:
+    """The operator's choice; "auto" is a GPU where torch finds one."""
+    import torch
+
+    chosen: str = settings.TRAINING_DEVICE
+    if chosen != "auto":
+        return chosen
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def train(claim: Claim[TrainingJob]) -> None:
@@ -285,7 +305,7 @@ def _train(claim: Claim[TrainingJob]) -> None:
         checkpoint = train_engine(
             takes,
             directory,
-            config=training_config(),
+            config=training_config(job.preset),
             seed=job.seed,
             on_progress=reporter,
             on_sample=heard,

@@ -9,7 +9,7 @@ from voiceplatform.deleting import confirm_deletion
 from voiceplatform.media import serve_audio
 
 from . import training
-from .forms import NewVoiceForm
+from .forms import NewVoiceForm, TrainingForm
 from .models import TrainingJob, Voice, VoiceModel, VoiceSample
 
 
@@ -19,7 +19,7 @@ def voice_list(request):
     form = NewVoiceForm(request.POST or None, initial={"name": "My voice"})
     if request.method == "POST" and form.is_valid():
         try:
-            job = training.start_training(request.user, name=form.cleaned_data["name"])
+            job = training.start_training(request.user, **form.cleaned_data)
         except training.CannotTrain as error:
             form.add_error(None, str(error))
         else:
@@ -52,6 +52,7 @@ def voice_detail(request, pk):
             response["HX-Refresh"] = "true"
         return response
     context["material"] = training.material(request.user)
+    context["form"] = TrainingForm()
     context["is_resumable"] = (
         TrainingJob.objects.resumable().filter(model=voice.latest_model).exists()
     )
@@ -62,8 +63,12 @@ def voice_detail(request, pk):
 @require_POST
 def voice_train(request, pk):
     voice = get_object_or_404(Voice.objects.visible_to(request.user), pk=pk)
+    form = TrainingForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, " ".join(form.errors["preset"]))
+        return redirect("voices:detail", voice.pk)
     try:
-        training.start_training(request.user, voice=voice)
+        training.start_training(request.user, voice=voice, **form.cleaned_data)
     except training.CannotTrain as error:
         messages.error(request, str(error))
     return redirect("voices:detail", voice.pk)

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('generation', '0004_expression'),
         ('recordings', '0005_fingerprints'),
-        ('voices', '0004_voice_samples'),
+        ('voices', '0004_samples_and_presets'),
     ]
 
     operations = [

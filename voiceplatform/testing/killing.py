@@ -33,7 +33,7 @@ from voiceplatform.testing.voices import tiny_config
 from voices import training
 import voices.engine.training
 training.measured = lambda voice, *told: voice.summary
-training.training_config = lambda: tiny_config(**{config!r})
+training.training_config = lambda preset: tiny_config(**{config!r})
 voices.engine.training._PROGRESS_EVERY_S = 0.0
 """
 

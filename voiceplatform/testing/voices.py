@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CLIPS = ("agent-alreadyon.wav", "agent-incorrect.wav")
 
 
-def tiny_config(**changes: Any) -> TrainingConfig:
+def tiny_config(preset: str = "quick", **changes: Any) -> TrainingConfig:
     """Seconds of training: enough to go through every stage, save and load."""
     from voices.engine.training import TrainingConfig
 

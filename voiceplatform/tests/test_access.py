@@ -35,6 +35,7 @@ class Rows:
     recording: Any
     model: Any
     job: Any
+    sample: Any
     song: Any
     generation: Any
     mixdown: Any
@@ -171,6 +172,7 @@ URLS: dict[str, Url] = {
     "voices:train": Url(OWNED, pk("voice"), "post", 302),
     "voices:delete": Url(OWNED, pk("voice")),
     "voices:delete_model": Url(OWNED, pk("model")),
+    "voices:sample_audio": Url(OWNED, file_name("sample", "audio")),
     "voices:stop": Url(OWNED, pk("job"), "post", 302),
     "voices:resume": Url(OWNED, pk("job"), "post", 302),
     # Songs
@@ -263,11 +265,13 @@ def make_rows(user: Any) -> Rows:
     song = factories.make_song(user)
     generation = factories.make_generation(user, song=song, voice_model=model)
     chain = factories.make_chain(user)
+    job = factories.make_training_job(user)
     return Rows(
         user=user,
         recording=recording,
         model=model,
-        job=factories.make_training_job(user),
+        job=job,
+        sample=factories.make_voice_sample(job),
         song=song,
         generation=generation,
         mixdown=factories.make_mixdown(user, generation=generation),

@@ -54,20 +54,39 @@ def test_the_empty_room_says_what_to_do(page, owner):
 
 
 def test_a_voice_is_trained_from_its_page(page, owner, takes):
-    response = page.post(LIST, {"name": "Evening voice"})
+    response = page.post(LIST, {"name": "Evening voice", "preset": "studio"})
     voice = Voice.objects.get()
     assert response.headers["Location"] == reverse("voices:detail", args=[voice.pk])
     assert voice.latest_model.recordings.count() == 2
+    assert voice.latest_job.preset == "studio"
     assert "Waiting for its turn" in text(page.get(response.headers["Location"]))
 
 
+def test_the_page_says_how_long_each_training_takes(page, owner, takes, settings):
+    settings.TRAINING_SECONDS, settings.STUDIO_SECONDS = 300, 1500
+    model = make_voice_model(owner, recordings=takes)
+    detail = reverse("voices:detail", args=[model.voice_id])
+    for url in (LIST, detail):
+        shown = text(page.get(url))
+        assert "Quick: about 5 minutes" in shown
+        assert "Studio: about 25 minutes" in shown
+    again = reverse("voices:train", args=[model.voice_id])
+    page.post(again, {"preset": "overnight"})
+    assert "overnight is not one of" in text(page.get(detail))
+    assert not TrainingJob.objects.exists()
+    page.post(again, {"preset": "studio"})
+    assert TrainingJob.objects.get().preset == "studio"
+
+
 def test_a_refused_training_keeps_what_was_typed(page, owner):
-    response = page.post(LIST, {"name": "Evening voice"})
+    response = page.post(LIST, {"name": "Evening voice", "preset": "studio"})
     assert response.status_code == 422
     shown = text(response)
     assert 'value="Evening voice"' in shown
     assert "Record about 60 seconds more." in shown
-    assert "Give your voice a name." in text(page.post(LIST, {"name": " "}))
+    assert "Give your voice a name." in text(
+        page.post(LIST, {"name": " ", "preset": "quick"})
+    )
 
 
 def test_progress_polls_only_while_there_is_some(page, owner):
@@ -237,9 +256,10 @@ def test_lists_of_the_api_ask_as_often_for_three(
 
 def test_a_program_trains_stops_resumes_and_deletes(page, owner, takes):
     jobs = reverse("api:training-job-list")
-    made = page.post(jobs, {"name": "By program"})
+    made = page.post(jobs, {"name": "By program", "preset": "studio"})
     assert made.status_code == 201
     job = made.json()
+    assert (job["preset"], job["sample"]) == ("studio", None)
     assert job["status"] == "queued"
     again = page.post(jobs, {"voice": job["voice"]})
     assert again.status_code == 400

@@ -39,6 +39,8 @@ from voices import tasks, training
 from voices.engine.synthesis import LocalVoice
 from voices.models import TrainingJob, VoiceModel, VoiceSample
 
+REAL_CONFIG = training.training_config
+
 
 @pytest.fixture(autouse=True)
 def every_beat_counts(monkeypatch):
@@ -380,7 +382,7 @@ def test_a_training_makes_a_voice_that_sings(job, monkeypatch):
 @pytest.mark.usefixtures("unmeasured")
 def test_a_voice_is_heard_while_it_trains(job, owner, monkeypatch):
     config = tiny_config(sample_after_s=0.0, sample_every_s=0.0)
-    monkeypatch.setattr(training, "training_config", lambda: config)
+    monkeypatch.setattr(training, "training_config", lambda preset: config)
     heard = []
     keep_sample = training.keep_sample
 
@@ -409,7 +411,7 @@ def test_a_voice_is_heard_while_it_trains(job, owner, monkeypatch):
 @pytest.mark.usefixtures("unmeasured")
 def test_a_sample_nobody_may_hear_any_more_is_not_kept(job, monkeypatch):
     config = tiny_config(sample_after_s=0.0)
-    monkeypatch.setattr(training, "training_config", lambda: config)
+    monkeypatch.setattr(training, "training_config", lambda preset: config)
     monkeypatch.setattr(jobs, "HEARTBEAT_INTERVAL_S", 1e6)
     keep_sample = training.keep_sample
 
@@ -514,7 +516,7 @@ def test_a_training_forbidden_at_its_very_end_leaves_no_file(job, monkeypatch, e
 @pytest.mark.usefixtures("unmeasured")
 def test_a_stopped_training_goes_on_from_its_checkpoint(job, monkeypatch):
     config = tiny_config(acoustic_steps=40, save_every_s=0.0)
-    monkeypatch.setattr(training, "training_config", lambda: config)
+    monkeypatch.setattr(training, "training_config", lambda preset: config)
     monkeypatch.setattr("voices.engine.training._PROGRESS_EVERY_S", 0.0)
     steps = []
     report = training._Reporter.__call__
@@ -590,7 +592,7 @@ def test_a_full_disk_is_told_and_loses_nothing(job, monkeypatch):
 
 def test_what_the_engine_cannot_use_is_told_in_its_words(job, monkeypatch):
     monkeypatch.setattr(
-        training, "training_config", lambda: tiny_config(minimum_voiced_s=60.0)
+        training, "training_config", lambda preset: tiny_config(minimum_voiced_s=60.0)
     )
     tasks.train(job.pk)
     job.refresh_from_db()
@@ -653,3 +655,25 @@ def test_the_curve_is_thinned_and_takes_back_what_was_lost():
     again = training.with_point(curve, 500, 0.5)
     assert again[-1] == [500, 0.5]
     assert all(step < 500 for step, _ in again[:-1])
+
+
+@pytest.mark.parametrize(("preset", "seconds"), [("quick", 400), ("studio", 1000)])
+def test_a_preset_is_a_budget_of_the_operators(settings, preset, seconds):
+    settings.TRAINING_SECONDS, settings.STUDIO_SECONDS = 400, 1000
+    settings.TRAINING_DEVICE = "cpu"
+    config = REAL_CONFIG(preset)
+    learning_s = config.acoustic_seconds + config.vocoder_seconds
+    assert learning_s == pytest.approx(0.95 * seconds)
+    assert (config.device, config.precision) == ("cpu", "float32")
+
+
+def test_a_gpu_trains_in_half_precision_where_there_is_one(settings, monkeypatch):
+    import torch
+
+    for there, device, precision in (
+        (True, "cuda", "bfloat16"),
+        (False, "cpu", "float32"),
+    ):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        config = REAL_CONFIG("quick")
+        assert (config.device, config.precision) == (device, precision)
