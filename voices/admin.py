@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 
-from .models import TrainingJob, TrainingSample, Voice, VoiceModel
+from .models import TrainingJob, TrainingSample, Voice, VoiceModel, VoiceSample
 
 
 class _Evidence:
@@ -60,7 +60,10 @@ class VoiceModelAdmin(_Evidence, admin.ModelAdmin):
 
 @admin.register(TrainingJob)
 class TrainingJobAdmin(_Link):
-    list_display = ("model", "status", "stage", "percent", "attempt", "heartbeat_at")
+    list_display = (
+        *("model", "preset", "status", "stage", "percent"),
+        *("attempt", "heartbeat_at"),
+    )
     list_filter = ("status",)
     list_select_related = ("model__voice",)
     search_fields = ("model__voice__name", "model__voice__user__email")
@@ -72,3 +75,13 @@ class TrainingSampleAdmin(_Link):
     list_display = ("model", "recording")
     list_select_related = ("model__voice", "recording")
     search_fields = ("model__voice__user__email",)
+
+
+@admin.register(VoiceSample)
+class VoiceSampleAdmin(_Link):
+    """That there is one; it is the person's to hear."""
+
+    list_display = ("job", "fraction", "made_at")
+    list_select_related = ("job__model__voice",)
+    search_fields = ("job__model__voice__user__email",)
+    exclude = ("audio",)
