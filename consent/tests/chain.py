@@ -24,7 +24,7 @@ from recordings.models import (
 )
 from voiceplatform.jobs import Status
 from voiceplatform.testing.people import make_grant
-from voices.models import TrainingJob, TrainingSample, Voice, VoiceModel
+from voices.models import TrainingJob, TrainingSample, Voice, VoiceModel, VoiceSample
 
 
 def make_prompt(position: int = 1) -> Prompt:
@@ -86,6 +86,9 @@ def make_model(voice: Voice, takes: list[Recording]) -> VoiceModel:
     job = TrainingJob.objects.create(model=model, status=Status.DONE)
     work_directory(job).mkdir(parents=True)
     (work_directory(job) / "features.bin").write_bytes(b"features")
+    VoiceSample.objects.create(
+        job=job, audio=ContentFile(b"sample", "sample.wav"), fraction=1.0
+    )
     return model
 
 
@@ -130,6 +133,7 @@ class Chain:
         self.take = make_take(self.session)
         self.voice = make_voice(user)
         self.model = make_model(self.voice, [self.take])
+        self.sample = self.model.training_job.latest_sample
         self.song = make_song(user)
         self.generation = make_generation(self.song, self.model)
         self.mixdown = make_mixdown(self.generation)
@@ -139,6 +143,7 @@ class Chain:
         names = [
             self.take.audio.name,
             self.model.checkpoint.name,
+            self.sample.audio.name,
             self.generation.vocal.name,
             self.mixdown.audio.name,
         ]

@@ -79,7 +79,7 @@ def test_deleting_one_take_deletes_all_that_came_of_it(chain, other_chain, route
     assert Voice.objects.count() == 2
     assert Song.objects.count() == 2
     assert files_on_disk() == chain.files() | other_chain.files() | kept
-    assert erasing.erase_due() == 5
+    assert erasing.erase_due() == 6
     assert files_on_disk() == other_chain.files() | kept
 
 
@@ -91,11 +91,12 @@ def test_deletion_shows_beforehand_exactly_what_will_go(chain, other_chain):
         "voices.VoiceModel": 1,
         "voices.TrainingSample": 1,
         "voices.TrainingJob": 1,
+        "voices.VoiceSample": 1,
         "generation.Generation": 1,
         "generation.Mixdown": 2,
     }
     assert shown.names["voices.VoiceModel"] == [str(chain.model)]
-    assert shown.items == 6
+    assert shown.items == 7
     receipt = erasing.delete(chain.take, user=chain.user, reason="One take")
     assert receipt.rows == shown.rows
     assert receipt.items.count() == shown.items
@@ -114,7 +115,7 @@ def test_receipt_is_complete_once_everything_is_gone(chain, settings):
     stuck.unlink()
     stuck.mkdir()  # deleting a file fails on a directory that has something in it
     (stuck / "inside").touch()
-    assert erasing.erase_due() == 4
+    assert erasing.erase_due() == 5
     receipt.refresh_from_db()
     assert receipt.completed_at is None
     item = receipt.items.get(erased_at=None)
@@ -138,7 +139,7 @@ def test_receipt_is_complete_once_everything_is_gone(chain, settings):
 
 def test_working_off_the_outbox_twice_does_it_once(chain):
     erasing.delete(chain.take, user=chain.user, reason="One take")
-    assert (erasing.erase_due(), erasing.erase_due()) == (5, 0)
+    assert (erasing.erase_due(), erasing.erase_due()) == (6, 0)
     assert AuditEvent.objects.filter(action="erasure.completed").count() == 1
 
 
@@ -187,6 +188,7 @@ def test_deletion_past_the_operation_leaves_a_receipt_for_each_person(
                 "recordings.Recording",
                 "voices.VoiceModel",
                 "voices.TrainingJob",
+                "voices.VoiceSample",
                 "generation.Generation",
                 "generation.Mixdown",
             )
@@ -318,9 +320,9 @@ def test_two_deletions_of_one_take_at_once_leave_one_list(chain):
     for thread in threads:
         thread.join()
     assert not Recording.objects.exists()
-    assert Erasure.objects.count() == 5
+    assert Erasure.objects.count() == 6
     assert sum(bool(receipt.rows) for receipt in ErasureReceipt.objects.all()) == 1
-    assert erasing.erase_due() == 5
+    assert erasing.erase_due() == 6
     assert not ErasureReceipt.objects.filter(completed_at=None).exists()
     assert verify().is_whole
 

@@ -181,7 +181,7 @@ def test_deletion_is_shown_first_and_then_done_with_a_receipt(
 ):
     url = reverse("consent:delete", args=["take", chain.take.pk])
     page = signed_in.get(url).content.decode()
-    for shown in ("1 take you recorded", "1 trained voice model", "1 mix", "5 stored"):
+    for shown in ("1 take you recorded", "1 trained voice model", "1 mix", "6 stored"):
         assert shown in page, shown
     assert Recording.objects.count() == 2
     answer = signed_in.post(url)
