@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,8 @@ class Person:
         self.url = url
         self.microphone = microphone
         self.name = name
+        #: How long after its training began the voice could be heard, in seconds.
+        self.first_listen_s = math.inf
 
     def open(self, path: str) -> None:
         response = self.page.goto(self.url + path)
@@ -176,6 +179,9 @@ class Person:
         self.page.get_by_label("name").fill("My voice")
         self.press("Train this voice")
         self.wait_for("#progress progress", PATIENCE_S)
+        began = self._now()
+        self.wait_for("#sample audio", 2 * PATIENCE_S)
+        self.first_listen_s = self._now() - began
         self.wait_for(".badge-ready, .badge-failed", seconds + 300)
         assert self.page.locator(".badge-failed").count() == 0, self.page.inner_text(
             "main"
