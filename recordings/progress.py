@@ -70,10 +70,14 @@ class Progress:
 
     @property
     def next(self) -> Line | None:
-        """The next prompt without a good take, from the current one round to it."""
+        """The next prompt without a good take, from the current one round to it.
+
+        One whose take is still being looked at comes after all others: it may be good.
+        """
         start = self.lines.index(self.current) + 1 if self.current else 0
         later = self.lines[start:] + self.lines[: max(start - 1, 0)]
-        return next((line for line in later if line.kept is None), None)
+        missing = [line for line in later if line.kept is None]
+        return min(missing, key=lambda line: line.is_open, default=None)
 
 
 def progress_of(session: RecordingSession, prompt_pk: int | None = None) -> Progress:

@@ -167,6 +167,20 @@ def test_the_session_shows_the_first_open_prompt(client, owner, session):
     assert "1 of 3 kept" in answer.content.decode()
 
 
+def test_a_prompt_whose_take_is_being_checked_is_not_asked_for_again(
+    client, owner, session
+):
+    """Until all the others are done: the take may yet be good."""
+    first, second, third = session.script.prompts.to_voice()
+    url = reverse("recordings:session", args=[session.pk])
+    checking = {"verdict": Recording.Verdict.CHECKING, "is_kept": False}
+    make_recording(owner, session=session, prompt=first, **checking)
+    assert client.get(url).context["progress"].current.prompt == second
+    for prompt in (second, third):
+        make_recording(owner, session=session, prompt=prompt)
+    assert client.get(url).context["progress"].current.prompt == first
+
+
 def test_htmx_gets_the_room_alone(client, session):
     path = reverse("recordings:session", args=[session.pk])
     page = client.get(path, headers={"HX-Request": "true"}).content.decode()
