@@ -390,18 +390,20 @@ class Trainer:
         first, second = drawn.float().chunk(2)
         reach = self._on(corpus.bandwidth_hz[index])
         mask = (self._bands[None, None] < 0.95 * reach[:, :, None]).float()
+        # A window may run into the next take, and that be somebody else's.
+        same = corpus.speaker[index] == corpus.speaker[index[:, :1]]
+        mask = mask * self._on(same)[:, :, None]
         return energy_score(self._on(corpus.mel[index]), first, second, mask)
 
     def vocoder_loss(
         self, random: np.random.Generator, *, held_out: bool = False
     ) -> torch.Tensor:
         """The spectral energy score of two draws for a batch of windows."""
-        corpus, frames = self.corpus, self.config.vocoder_frames
-        hop = MEL_SPEC.hop_length
+        corpus, hop = self.corpus, MEL_SPEC.hop_length
         batch = self.config.vocoder_batch
-        index = self._windows(random, batch, frames, held_out)
+        index = self._windows(random, batch, self.config.vocoder_frames, held_out)
         generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-        at = index[:, :1] * hop + np.arange(frames * hop)
+        at = index[:, :1] * hop + np.arange(index.shape[1] * hop)
         mel = corpus.mel[index]
         imagined = self.imagined()
         half = batch // 2
@@ -417,7 +419,8 @@ class Trainer:
                 self._on(corpus.pulses[at].astype(np.float32)),
                 noises,
             )
-        reach = self._on(corpus.bandwidth_hz[index[:, 0]])
+        # Of the narrower take, where a window runs from one into the next.
+        reach = self._on(corpus.bandwidth_hz[index].min(axis=1))
         inner = slice(2 * hop, -2 * hop)  # the outermost frames miss their neighbours
         return spectral_energy_score(
             real[:, inner], draws[:, :, inner], reach, MEL_SPEC
