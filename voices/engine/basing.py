@@ -1,15 +1,17 @@
-"""Making the base weights that ship, from many speakers' read speech."""
+"""Making the base weights that ship, or an operator's own, from many speakers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from voiceplatform.audio.files import read_audio
 from voiceplatform.audio.tensors import read_tensors, write_tensors
-from voiceplatform.audio.waveform import AudioError
+from voiceplatform.audio.waveform import AudioError, Waveform
 
-from .corpus import digest_of, prepare
+from .corpus import TooLittleAudioError, digest_of, prepare
+from .datasets import Clip, without
 from .training import OnProgress, Trainer, TrainingConfig, TrainingProgress
 
 STATE_FILE = "base-state.safetensors"
@@ -21,6 +23,7 @@ def base_config(acoustic_steps: int, vocoder_steps: int) -> TrainingConfig:
     return TrainingConfig(
         acoustic_steps=acoustic_steps,
         vocoder_steps=vocoder_steps,
+        minimum_voiced_s=20.0,
         acoustic_batch=12,
         learning_rate=1e-3,
         from_base=False,
@@ -29,37 +32,49 @@ def base_config(acoustic_steps: int, vocoder_steps: int) -> TrainingConfig:
 
 
 def train_base(
-    files: Sequence[Path],
+    clips: Sequence[Clip],
     out: Path,
     work_dir: Path,
     *,
     config: TrainingConfig,
     seed: int,
+    held_out: Sequence[str] = (),
     on_progress: OnProgress,
 ) -> Path:
-    """Train both networks over the speakers of `files`; write 16-bit weights to `out`.
+    """Train both networks over the speakers of `clips`; write 16-bit weights to `out`.
 
-    One speaker a name up to the first hyphen (LibriSpeech's). Resumes from `work_dir`
-    as `train` does. Raises AudioError if there are fewer than two speakers.
+    Nobody of `held_out` is heard. Whose sound it was, and under which licences, goes
+    into the weights' summary: see `made_from`. Resumes from `work_dir` as `train` does.
+
+    Raises DatasetError for somebody to hold out who is not there, AudioError if there
+    are fewer than two speakers, too little is voiced, or a file cannot be read.
     """
-    names = [path.name.split("-")[0] for path in files]
+    clips = without(clips, held_out)
+    names = [clip.speaker for clip in clips]
     order = {name: index for index, name in enumerate(sorted(set(names)))}
     if len(order) < 2:
         raise AudioError("base weights need the speech of several speakers")
-    takes = [read_audio(path) for path in files]
+    takes = [_read(clip.path) for clip in clips]
     run = digest_of(takes, names, seed, config)
+    data = made_from(clips, [take.duration_s for take in takes])
 
     def listening(share: float) -> None:
         on_progress(TrainingProgress("listening", 0.1 * share, None, 0, None))
 
-    corpus = prepare(
-        takes,
-        work_dir / CORPUS_FILE,
-        seed=seed,
-        minimum_s=20.0,
-        speakers=[order[name] for name in names],
-        on_progress=listening,
-    )
+    try:
+        corpus = prepare(
+            takes,
+            work_dir / CORPUS_FILE,
+            seed=seed,
+            minimum_s=config.minimum_voiced_s,
+            speakers=[order[name] for name in names],
+            on_progress=listening,
+        )
+    except TooLittleAudioError as error:
+        raise AudioError(
+            "there is too little speech to train a base on: about "
+            f"{error.missing_s:.0f} seconds more are needed"
+        ) from error
     del takes
     trainer = Trainer(corpus, config, seed, n_speakers=len(order))
     state = read_tensors(work_dir / STATE_FILE, "base-training", "1")
@@ -73,5 +88,41 @@ def train_base(
         write_tensors(path, "base-training", "1", tensors, details)
 
     trainer.run(save=save, on_progress=on_progress)
-    trainer.voice(None).save(out, half=True)
+    base = trainer.voice(None)
+    base.summary = {"data": data, "held_out": sorted(held_out)}
+    base.save(out, half=True)
     return out
+
+
+def made_from(
+    clips: Sequence[Clip], durations_s: Sequence[float]
+) -> list[dict[str, Any]]:
+    """What a model card has to name, an entry a set and licence.
+
+    Keys: set, licence, speakers (how many), speech_minutes, sung_minutes.
+    """
+    entries = []
+    for dataset, licence in sorted({(clip.dataset, clip.licence) for clip in clips}):
+        minutes = {"speech": 0.0, "sung": 0.0}
+        speakers = set()
+        for clip, duration_s in zip(clips, durations_s, strict=True):
+            if (clip.dataset, clip.licence) == (dataset, licence):
+                minutes[clip.style] += duration_s / 60
+                speakers.add(clip.speaker)
+        entries.append(
+            {
+                "set": dataset,
+                "licence": licence,
+                "speakers": len(speakers),
+                "speech_minutes": round(minutes["speech"], 2),
+                "sung_minutes": round(minutes["sung"], 2),
+            }
+        )
+    return entries
+
+
+def _read(path: Path) -> Waveform:
+    try:
+        return read_audio(path)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error

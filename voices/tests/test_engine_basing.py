@@ -3,10 +3,13 @@
 import shutil
 
 import pytest
+from django.core.management import call_command
 
-from voiceplatform.audio.waveform import AudioError
+from voiceplatform.audio.files import read_audio, write_wav
+from voiceplatform.audio.waveform import AudioError, Waveform
 from voices.engine.base import BASE_PATH, load_base
 from voices.engine.basing import base_config, train_base
+from voices.engine.datasets import read_folder
 from voices.engine.voice import EngineConfig, VoiceModel
 
 
@@ -21,24 +24,51 @@ def test_no_file_is_no_base(tmp_path):
     assert load_base(tmp_path / "absent.safetensors") is None
 
 
-def test_a_base_can_be_trained_over_several_speakers(real_voice_dir, tmp_path):
-    files = sorted((real_voice_dir / "librispeech").glob("*.flac"))[:4]
-    out = train_base(
-        files,
-        tmp_path / "base.safetensors",
-        tmp_path,
-        config=base_config(acoustic_steps=1, vocoder_steps=1),
-        seed=0,
-        on_progress=lambda progress: None,
+def test_a_base_can_be_trained_over_several_speakers(real_voice_dir, tmp_path, capsys):
+    speech = tmp_path / "speech"
+    speech.mkdir()
+    for path in sorted((real_voice_dir / "librispeech").glob("*.flac"))[:5]:
+        shutil.copy(path, speech)
+    held_out = f"librispeech/{path.name.split('-')[0]}"
+    out = tmp_path / "base.safetensors"
+    call_command(
+        "train_base",
+        dataset=[f"librispeech:{speech}"],
+        hold_out=[held_out],
+        speaker_minutes=0.5,
+        out=out,
+        work_dir=tmp_path,
+        acoustic_steps=1,
+        vocoder_steps=1,
     )
-    assert VoiceModel.load(out).step == {"acoustic": 1, "vocoder": 1}
+    base = VoiceModel.load(out)
+    assert base.step == {"acoustic": 1, "vocoder": 1}
+    assert base.config == EngineConfig()
+    assert base.summary["held_out"] == [held_out]
+    told = capsys.readouterr()
+    assert told.out == f"{out}\n"
+    assert "for its model card: librispeech, 4 speakers, 0." in told.err
+    assert "CC BY 4.0, Panayotov" in told.err
 
 
 def test_one_speaker_is_no_base(real_voice_dir, tmp_path):
     file = next((real_voice_dir / "librispeech").glob("*.flac"))
-    other = shutil.copy(file, tmp_path / f"{file.name.split('-')[0]}-b.flac")
+    for name in ("a", "b"):
+        shutil.copy(file, tmp_path / f"{file.name.split('-')[0]}-{name}.flac")
     with pytest.raises(AudioError, match="several speakers"):
         train_base(
-            [file, tmp_path / other], tmp_path / "out", tmp_path,
+            read_folder(tmp_path), tmp_path / "out", tmp_path,
+            config=base_config(1, 1), seed=0, on_progress=lambda progress: None,
+        )  # fmt: skip
+
+
+def test_a_set_of_a_few_seconds_is_too_little(real_voice_dir, tmp_path):
+    for path in sorted((real_voice_dir / "librispeech").glob("*.flac"))[:2]:
+        sound = read_audio(path)
+        start = Waveform(sound.samples[:, : sound.sample_rate_hz], sound.sample_rate_hz)
+        write_wav(tmp_path / f"{path.stem}.wav", start)
+    with pytest.raises(AudioError, match="too little speech to train a base on"):
+        train_base(
+            read_folder(tmp_path), tmp_path / "out", tmp_path,
             config=base_config(1, 1), seed=0, on_progress=lambda progress: None,
         )  # fmt: skip

@@ -11,19 +11,42 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 if TYPE_CHECKING:
+    from voices.engine.datasets import Clip
     from voices.engine.training import TrainingProgress
 
 
 class Command(BaseCommand):
-    help = "Trains the base weights over many speakers, one or more files each."
+    help = (
+        "Trains the base weights over many speakers: of a folder, or of public sets "
+        "in their own layouts."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--speech",
             type=Path,
-            required=True,
-            help="folder of FLAC or WAV files named SPEAKER-anything (LibriSpeech's)",
+            help="folder of FLAC or WAV files named SPEAKER-anything",
+        )
+        parser.add_argument(
+            "--dataset",
+            action="append",
+            default=[],
+            metavar="NAME:FOLDER",
+            help="a public set: vctk, libritts, librispeech, openslr, vocalset, "
+            "gtsinger or m4singer, and where it lies; may be given several times",
+        )
+        parser.add_argument(
+            "--hold-out",
+            action="append",
+            default=[],
+            metavar="SET/SPEAKER",
+            help="somebody not to hear, vctk/p225 or own/103 of --speech",
+        )
+        parser.add_argument(
+            "--speaker-minutes",
+            type=float,
+            help="at most so much of each speaker, drawn by the seed; default: all",
         )
         parser.add_argument("--out", type=Path, help="default: where the engine looks")
         parser.add_argument("--work-dir", type=Path, help="kept, to resume from")
@@ -36,12 +59,8 @@ class Command(BaseCommand):
         from voiceplatform.audio.waveform import AudioError
         from voices.engine.base import BASE_PATH
         from voices.engine.basing import base_config, train_base
+        from voices.engine.voice import VoiceModel
 
-        files = sorted(
-            path
-            for path in options["speech"].glob("*")
-            if path.suffix.lower() in (".flac", ".wav")
-        )
         told = 0.0
 
         def tell(progress: TrainingProgress) -> None:
@@ -56,15 +75,41 @@ class Command(BaseCommand):
         with tempfile.TemporaryDirectory() as scratch:
             try:
                 out = train_base(
-                    files,
+                    self._clips(options),
                     options["out"] or BASE_PATH,
                     options["work_dir"] or Path(scratch),
                     config=base_config(
                         options["acoustic_steps"], options["vocoder_steps"]
                     ),
                     seed=options["seed"],
+                    held_out=options["hold_out"],
                     on_progress=tell,
                 )
             except AudioError as error:
                 raise CommandError(str(error), returncode=2) from error
+        for entry in VoiceModel.load(out).summary["data"]:
+            self.stderr.write(
+                f"for its model card: {entry['set']}, {entry['speakers']} speakers, "
+                f"{entry['speech_minutes']} min spoken, {entry['sung_minutes']} min "
+                f"sung; {entry['licence']}"
+            )
         sys.stdout.write(f"{out}\n")
+
+    def _clips(self, options: dict[str, Any]) -> list[Clip]:
+        from voices.engine.datasets import limited, read_dataset, read_folder
+
+        clips: list[Clip] = []
+        if options["speech"]:
+            clips += read_folder(options["speech"])
+        for source in options["dataset"]:
+            clips += read_dataset(source)
+        if not clips:
+            raise CommandError("give --speech or --dataset", returncode=2)
+        # A folder named twice would be heard twice as often.
+        clips = list(dict.fromkeys(clips))
+        minutes = options["speaker_minutes"]
+        if minutes is None:
+            return clips
+        if not minutes > 0:
+            raise CommandError("--speaker-minutes is to be above 0", returncode=2)
+        return limited(clips, minutes, options["seed"])
