@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from voiceplatform.audio.files import read_audio
 from voiceplatform.audio.tensors import read_tensors, write_tensors
 from voiceplatform.audio.waveform import AudioError, Waveform
 
 from .corpus import TooLittleAudioError, digest_of, prepare
-from .datasets import Clip, without
+from .datasets import Clip, duration_s, without
 from .training import OnProgress, Trainer, TrainingConfig, TrainingProgress
 
 STATE_FILE = "base-state.safetensors"
@@ -54,9 +54,9 @@ def train_base(
     order = {name: index for index, name in enumerate(sorted(set(names)))}
     if len(order) < 2:
         raise AudioError("base weights need the speech of several speakers")
-    takes = [_read(clip.path) for clip in clips]
+    takes = _Files([clip.path for clip in clips])
     run = digest_of(takes, names, seed, config)
-    data = made_from(clips, [take.duration_s for take in takes])
+    data = made_from(clips, [duration_s(clip.path) for clip in clips])
 
     def listening(share: float) -> None:
         on_progress(TrainingProgress("listening", 0.1 * share, None, 0, None))
@@ -75,7 +75,6 @@ def train_base(
             "there is too little speech to train a base on: about "
             f"{error.missing_s:.0f} seconds more are needed"
         ) from error
-    del takes
     trainer = Trainer(corpus, config, seed, n_speakers=len(order))
     state = read_tensors(work_dir / STATE_FILE, "base-training", "1")
     if state is not None and state.details["run"] == run:
@@ -105,9 +104,9 @@ def made_from(
     for dataset, licence in sorted({(clip.dataset, clip.licence) for clip in clips}):
         minutes = {"speech": 0.0, "sung": 0.0}
         speakers = set()
-        for clip, duration_s in zip(clips, durations_s, strict=True):
+        for clip, length_s in zip(clips, durations_s, strict=True):
             if (clip.dataset, clip.licence) == (dataset, licence):
-                minutes[clip.style] += duration_s / 60
+                minutes[clip.style] += length_s / 60
                 speakers.add(clip.speaker)
         entries.append(
             {
@@ -121,8 +120,23 @@ def made_from(
     return entries
 
 
-def _read(path: Path) -> Waveform:
-    try:
-        return read_audio(path)
-    except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error
+class _Files(Sequence[Waveform]):
+    """The sounds of files, read whenever one is asked for: sets outgrow the memory."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Waveform: ...
+    @overload
+    def __getitem__(self, index: slice) -> _Files: ...
+    def __getitem__(self, index: int | slice) -> Waveform | _Files:
+        if isinstance(index, slice):
+            return _Files(self.paths[index])
+        try:
+            return read_audio(self.paths[index])
+        except AudioError as error:
+            raise AudioError(f"{self.paths[index]}: {error}") from error

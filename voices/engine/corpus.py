@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
 import soxr
 
-from voiceplatform.audio.tensors import read_tensors, write_tensors
+from voiceplatform.audio.tensors import CheckpointError, map_tensors, writing_tensors
 from voiceplatform.audio.waveform import AudioError, Waveform
 
 from .bandwidth import bandwidth_hz
@@ -22,7 +24,9 @@ from .mel import log_mel_envelope, loudness_db
 REFERENCE_DB = -24.0
 #: Copies of each take are read faster or slower by up to this many semitones.
 SHIFT_SEMITONES = 5.0
-CORPUS_VERSION = "3"
+CORPUS_VERSION = "4"
+#: Longer takes are heard in parts of at most this, each shifted by itself.
+LONGEST_PART_S = 60.0
 #: Samples are kept in 16 bits of this size: room for peaks of +-4 after levelling.
 SAMPLE_STEP = 1 / 8192
 
@@ -43,10 +47,13 @@ class Corpus:
     """Every take end to end, then every shifted copy; all arrays share the frames.
 
     content (frames, dim) float16; f0_hz, loudness_db (against REFERENCE_DB), shift
-    (semitones), bandwidth_hz (frames,) float32; voiced (frames,) bool; speaker
+    (semitones), bandwidth_hz (frames,) float32; voiced (frames,) bool; speaker, take
     (frames,) int64; mel (frames, n_mels) float32; samples (frames * hop,) int16, in
     SAMPLE_STEPs; pulses (frames * hop,) float16. The first `n_plain` frames are the
     takes as recorded.
+
+    An hour of takes is two gigabytes: the arrays of a corpus that was prepared lie on
+    the disk and are read when they are used.
     """
 
     content: np.ndarray
@@ -101,7 +108,7 @@ def digest_of(takes: Sequence[Waveform], *details: object) -> str:
     digest = hashlib.sha256(repr((CORPUS_VERSION, MEL_SPEC, details)).encode())
     for take in takes:
         digest.update(repr((take.sample_rate_hz, take.samples.shape)).encode())
-        digest.update(np.ascontiguousarray(take.samples).tobytes())
+        digest.update(np.ascontiguousarray(take.samples).data)
     return digest.hexdigest()
 
 
@@ -122,74 +129,159 @@ def prepare(
     seconds of the takes are voiced.
     """
     digest = digest_of(takes, seed, speakers)
-    stored = read_tensors(path, "corpus", CORPUS_VERSION)
-    if stored is not None and stored.details.get("digest") == digest:
-        return Corpus(
-            **{name: stored.tensors[name] for name in _ARRAYS},
-            n_plain=int(stored.details["n_plain"]),
+    corpus = _stored(path, digest)
+    if corpus is None:
+        parts = _listened(takes, lambda share: on_progress(0.7 * share))
+        voiced_s = sum(p.features.voiced.sum() for p in parts) * MEL_SPEC.frame_s
+        if voiced_s < minimum_s:
+            raise TooLittleAudioError((minimum_s - voiced_s) * 1.6)
+        _write(
+            path,
+            digest,
+            takes,
+            parts,
+            seed=seed,
+            speakers=speakers,
+            on_progress=lambda share: on_progress(0.7 + 0.3 * share),
         )
-    pieces = list(_pieces(takes, seed=seed, speakers=speakers, on_progress=on_progress))
-    voiced_s = sum(p["voiced"].sum() for p in pieces if p["plain"]) * MEL_SPEC.frame_s
-    if voiced_s < minimum_s:
-        raise TooLittleAudioError((minimum_s - voiced_s) * 1.6)
-    pieces.sort(key=lambda piece: not piece["plain"])
-    corpus = Corpus(
-        **{name: np.concatenate([p[name] for p in pieces]) for name in _ARRAYS},
-        n_plain=sum(len(p["f0_hz"]) for p in pieces if p["plain"]),
-    )
-    write_tensors(
-        path,
-        "corpus",
-        CORPUS_VERSION,
-        {name: getattr(corpus, name) for name in _ARRAYS},
-        {"digest": digest, "n_plain": corpus.n_plain},
-    )
+        corpus = _stored(path, digest)
+        assert corpus is not None
     return corpus
 
 
-def _pieces(
+def _stored(path: Path, digest: str) -> Corpus | None:
+    """The corpus at `path` if there is one of this digest."""
+    try:
+        stored = map_tensors(path, "corpus", CORPUS_VERSION)
+    except CheckpointError:
+        return None
+    if stored.details.get("digest") != digest:
+        return None
+    arrays = {name: stored.tensors[name] for name in _ARRAYS}
+    for name in ("samples", "pulses"):  # stored by frames
+        arrays[name] = arrays[name].reshape(-1)
+    return Corpus(**arrays, n_plain=int(stored.details["n_plain"]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A stretch of a take, in samples at the take's rate, and what is heard in it.
+
+    `n_samples` is its length at 44.1 kHz.
+    """
+
+    take: int
+    start: int
+    stop: int
+    n_samples: int
+    features: Features
+
+
+def _samples(takes: Sequence[Waveform], take: int, start: int, stop: int) -> np.ndarray:
+    """One channel of a stretch at 44.1 kHz, (n,) float32."""
+    whole = takes[take]
+    part = Waveform(whole.samples[:, start:stop], whole.sample_rate_hz)
+    return mono_at_full_rate(part)
+
+
+def _listened(
+    takes: Sequence[Waveform], on_progress: Callable[[float], None]
+) -> list[_Part]:
+    """What is heard in the takes, in their order, where anything is voiced."""
+    stretches: list[tuple[int, int, int]] = []
+    lengths_s: list[float] = []
+    for index, take in enumerate(takes):
+        n_parts = math.ceil(take.duration_s / LONGEST_PART_S)
+        edges = np.linspace(0, take.n_samples, n_parts + 1).round().astype(int)
+        for start, stop in pairwise(edges.tolist()):
+            length_s = (stop - start) / take.sample_rate_hz
+            if length_s > 0.25:
+                stretches.append((index, start, stop))
+                lengths_s.append(length_s)
+    parts: list[_Part] = []
+    done_s = 0.0
+    for group in _groups(lengths_s, 10.0):
+        on_progress(done_s / sum(lengths_s))
+        sounds = [_samples(takes, *stretches[i]) for i in group]
+        heard = extract_many([Waveform(s, MEL_SPEC.sample_rate_hz) for s in sounds])
+        parts += [
+            _Part(*stretches[i], len(sound), features)
+            for i, sound, features in zip(group, sounds, heard, strict=True)
+            if features.voiced.any()
+        ]
+        done_s += sum(lengths_s[i] for i in group)
+    return parts
+
+
+def _write(
+    path: Path,
+    digest: str,
     takes: Sequence[Waveform],
+    parts: Sequence[_Part],
     *,
     seed: int,
     speakers: Sequence[int] | None,
     on_progress: Callable[[float], None],
-) -> Iterator[dict]:
+) -> None:
+    """The corpus of these parts, a part at a time."""
     random = np.random.default_rng(seed)
-    usable = [index for index, take in enumerate(takes) if take.duration_s > 0.25]
-    heard: list[Features] = []
-    sounds = [mono_at_full_rate(takes[index]) for index in usable]
-    total_s = sum(len(s) for s in sounds) / MEL_SPEC.sample_rate_hz
-    done_s = 0.0
-    for group in _groups(sounds, 10.0):
-        on_progress(0.7 * done_s / max(total_s, 1e-9))
-        heard += extract_many(
-            [Waveform(sounds[i], MEL_SPEC.sample_rate_hz) for i in group]
+    shifts = [
+        float(random.uniform(1.0, SHIFT_SEMITONES) * random.choice([-1.0, 1.0]))
+        for _ in parts
+    ]
+    n_plain = [part.features.n_frames for part in parts]
+    n_shifted = [
+        MEL_SPEC.n_frames(round(part.n_samples / _ratio(shift)))
+        for part, shift in zip(parts, shifts, strict=True)
+    ]
+    *firsts, n_frames = np.cumsum([0, *n_plain, *n_shifted]).tolist()
+    pieces = _pieces(takes, parts, zip(shifts, n_shifted, strict=True), speakers)
+    start = next(pieces)
+    shapes = {
+        name: (rows.dtype, (n_frames, *rows.shape[1:])) for name, rows in start.items()
+    }
+    details = {"digest": digest, "n_plain": sum(n_plain)}
+    with writing_tensors(path, "corpus", CORPUS_VERSION, shapes, details) as put:
+        for number, piece in enumerate(chain([start], pieces)):
+            index, is_shifted = divmod(number, 2)
+            on_progress(index / len(parts))
+            for name, rows in piece.items():
+                put(name, firsts[index + is_shifted * len(parts)], rows)
+
+
+def _pieces(
+    takes: Sequence[Waveform],
+    parts: Sequence[_Part],
+    shifts: Iterable[tuple[float, int]],
+    speakers: Sequence[int] | None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Every part as recorded, and after each its shifted copy.
+
+    `shifts` has semitones and frames of each copy.
+    """
+    together_db = _reference_db([part.features for part in parts])
+    for part, (shift, n_shifted) in zip(parts, shifts, strict=True):
+        features = part.features
+        samples = _samples(takes, part.take, part.start, part.stop)
+        own_db = together_db if speakers is None else _reference_db([features])
+        samples = samples * np.float32(10 ** ((REFERENCE_DB - own_db) / 20))
+        reach_hz = min(
+            bandwidth_hz(samples, MEL_SPEC), takes[part.take].sample_rate_hz / 2
         )
-        done_s += sum(len(sounds[i]) for i in group) / MEL_SPEC.sample_rate_hz
-    if speakers is None and heard:
-        together = _reference_db(heard)
-    done_s = 0.0
-    for index, samples, features in zip(usable, sounds, heard, strict=True):
-        on_progress(0.7 + 0.3 * done_s / max(total_s, 1e-9))
-        done_s += len(samples) / MEL_SPEC.sample_rate_hz
-        if not features.voiced.any():
-            continue
-        own = together if speakers is None else _reference_db([features])
-        samples = samples * np.float32(10 ** ((REFERENCE_DB - own) / 20))
-        reach = min(bandwidth_hz(samples, MEL_SPEC), takes[index].sample_rate_hz / 2)
-        speaker = 0 if speakers is None else speakers[index]
-        whose = {"speaker": speaker, "take": index}
-        yield _piece(samples, features, reach, 0.0, whose)
-        shift = random.uniform(1.0, SHIFT_SEMITONES) * random.choice([-1.0, 1.0])
-        yield _shifted_piece(samples, features, reach, float(shift), whose)
+        speaker = 0 if speakers is None else speakers[part.take]
+        whose = {"speaker": speaker, "take": part.take}
+        yield _piece(samples, features, reach_hz, 0.0, whose)
+        samples, features = _shifted(samples, features, shift, n_shifted)
+        reach_hz = min(reach_hz * _ratio(shift), MEL_SPEC.sample_rate_hz / 2)
+        yield _piece(samples, features, reach_hz, shift, whose)
 
 
-def _groups(sounds: Sequence[np.ndarray], longest_s: float) -> Iterator[list[int]]:
+def _groups(lengths_s: Sequence[float], longest_s: float) -> Iterator[list[int]]:
     group: list[int] = []
     length_s = 0.0
-    for index, sound in enumerate(sounds):
+    for index, own_s in enumerate(lengths_s):
         group.append(index)
-        length_s += len(sound) / MEL_SPEC.sample_rate_hz
+        length_s += own_s
         if length_s >= longest_s:
             yield group
             group, length_s = [], 0.0
@@ -215,12 +307,12 @@ def _piece(
     reach_hz: float,
     shift: float,
     whose: Mapping[str, int],
-) -> dict:
-    n_frames = features.n_frames
+) -> dict[str, np.ndarray]:
+    n_frames, hop = features.n_frames, MEL_SPEC.hop_length
     pulses = pulse_train(features.f0_hz, features.voiced, MEL_SPEC)
-    samples = samples[: n_frames * MEL_SPEC.hop_length].astype(np.float32)
+    samples = samples[: n_frames * hop].astype(np.float32)
+    stepped = np.round(samples / SAMPLE_STEP).clip(-32768, 32767).astype(np.int16)
     return {
-        "plain": shift == 0.0,
         "content": features.content.astype(np.float16),
         "f0_hz": features.f0_hz,
         "loudness_db": loudness_db(samples, MEL_SPEC) - REFERENCE_DB,
@@ -229,29 +321,29 @@ def _piece(
         "voiced": features.voiced,
         **{name: np.full(n_frames, n, dtype=np.int64) for name, n in whose.items()},
         "mel": log_mel_envelope(samples, features.f0_hz, MEL_SPEC),
-        "samples": np.round(samples / SAMPLE_STEP).clip(-32768, 32767).astype(np.int16),
-        "pulses": pulses.astype(np.float16),
+        "samples": stepped.reshape(n_frames, hop),
+        "pulses": pulses.astype(np.float16).reshape(n_frames, hop),
     }
 
 
-def _shifted_piece(
-    samples: np.ndarray,
-    features: Features,
-    reach_hz: float,
-    shift: float,
-    whose: Mapping[str, int],
-) -> dict:
+def _shifted(
+    samples: np.ndarray, features: Features, shift: float, n_frames: int
+) -> tuple[np.ndarray, Features]:
     """The take read faster by 2^(shift/12): higher, formants and all, and shorter."""
-    ratio = 2 ** (shift / 12)
+    ratio = _ratio(shift)
     rate = MEL_SPEC.sample_rate_hz
     moved = soxr.resample(samples, rate * ratio, rate, quality="HQ")
-    n_frames = MEL_SPEC.n_frames(len(moved))
+    # The resampler may round the last sample away.
+    moved = np.pad(moved, (0, max(0, n_frames * MEL_SPEC.hop_length - len(moved))))
     warped = features.at(np.arange(n_frames) * ratio)
-    higher = Features(
+    return moved, Features(
         content=warped.content,
         f0_hz=warped.f0_hz * ratio,
         voiced=warped.voiced,
         loudness_db=warped.loudness_db,
     )
-    reach = min(reach_hz * ratio, rate / 2)
-    return _piece(moved, higher, reach, shift, whose)
+
+
+def _ratio(shift: float) -> float:
+    """How much higher, and faster, a shift in semitones is."""
+    return float(2 ** (shift / 12))

@@ -115,7 +115,7 @@ def limited(clips: Iterable[Clip], minutes: float, seed: int) -> list[Clip]:
         left_s = minutes * 60
         chosen: list[int] = []
         for index in random.permutation(by_speaker[speaker]):
-            left_s -= _duration_s(rows[index].path)
+            left_s -= duration_s(rows[index].path)
             if left_s < 0 and chosen:
                 break
             chosen.append(int(index))
@@ -321,7 +321,8 @@ def _table(listing: Path) -> Iterator[list[str]]:
         raise DatasetError(f"{listing} cannot be read: {error}") from error
 
 
-def _duration_s(path: Path) -> float:
+def duration_s(path: Path) -> float:
+    """Of a sound file, by its header. Raises DatasetError if it cannot be read."""
     try:
         return float(soundfile.info(path).duration)
     except (OSError, soundfile.LibsndfileError) as error:

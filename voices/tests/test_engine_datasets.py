@@ -13,8 +13,8 @@ import torch
 from django.core.management import CommandError, call_command
 
 from voiceplatform.audio.waveform import AudioError, Waveform
-from voices.engine.acoustic import AcousticConfig
-from voices.engine.basing import base_config, made_from, train_base
+from voiceplatform.testing.voices import make_vowel, tiny_config
+from voices.engine.basing import made_from, train_base
 from voices.engine.corpus import Corpus, prepare
 from voices.engine.datasets import (
     DATASETS,
@@ -27,23 +27,9 @@ from voices.engine.datasets import (
 )
 from voices.engine.mel import MelSpec
 from voices.engine.training import Trainer
-from voices.engine.vocoder import VocoderConfig
-from voices.engine.voice import EngineConfig, VoiceModel
+from voices.engine.voice import VoiceModel
 
-TINY = replace(
-    base_config(acoustic_steps=2, vocoder_steps=2),
-    minimum_voiced_s=1.0,
-    acoustic_batch=2,
-    acoustic_frames=32,
-    vocoder_batch=2,
-    vocoder_frames=16,
-    engine=EngineConfig(
-        acoustic=AcousticConfig(dim=16, trunk_dilations=(1, 2)),
-        vocoder=VocoderConfig(
-            dim=16, dilations=(1, 2), fine_dim=16, fine_dilations=(1,)
-        ),
-    ),
-)
+TINY = tiny_config(acoustic_steps=2, vocoder_steps=2, from_base=False)
 
 
 def nothing(progress):
@@ -55,18 +41,6 @@ def make_sounds(root: Path, *names: str, seconds: float = 0.1) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(root / name, noise, 8000)
-
-
-def vowel(hz: float, seconds: float, rate_hz: int) -> np.ndarray:
-    """A voice on one vowel: every harmonic up to half the rate, with vibrato."""
-    time = np.arange(round(seconds * rate_hz)) / rate_hz
-    phase = 2 * np.pi * hz * time + 0.5 * np.sin(2 * np.pi * 5 * time)
-    sound = np.zeros_like(time)
-    for harmonic in range(1, int(0.98 * rate_hz / 2 / hz) + 1):
-        near = 1 + 20 * np.exp(-(((harmonic * hz - 700) / 300) ** 2))
-        sound += near / harmonic * np.cos(harmonic * phase + harmonic**2)
-    sound += np.random.default_rng(0).normal(0, 0.05, len(time))
-    return (0.2 * sound / np.abs(sound).max()).astype(np.float32)
 
 
 def rows(clips: list[Clip], root: Path) -> list[tuple[str, str, str]]:
@@ -326,10 +300,10 @@ def test_a_base_is_trained_from_a_sets_folder_and_loads(tmp_path):
         folder = tmp_path / "vctk" / "wav48_silence_trimmed" / speaker
         folder.mkdir(parents=True)
         path = folder / f"{speaker}_001_mic2.flac"
-        soundfile.write(path, vowel(hz, 1.5, 48_000), 48_000)
+        soundfile.write(path, make_vowel(hz, 1.5, 48_000), 48_000)
     song = tmp_path / "m4singer" / "Alto-1#newboy"
     song.mkdir(parents=True)
-    soundfile.write(song / "0000.wav", vowel(330.0, 1.5, 24_000), 24_000)
+    soundfile.write(song / "0000.wav", make_vowel(330.0, 1.5, 24_000), 24_000)
     clips = read_dataset(f"vctk:{tmp_path}/vctk")
     clips += read_dataset(f"m4singer:{tmp_path}/m4singer")
     out = train_base(
@@ -371,7 +345,7 @@ def loss_of(trainer: Trainer, stage: str) -> float:
 
 def test_recordings_of_any_rate_teach_only_the_band_they_have(tmp_path):
     takes = [
-        Waveform(vowel(150.0, 1.5, rate_hz), rate_hz)
+        Waveform(make_vowel(150.0, 1.5, rate_hz), rate_hz)
         for rate_hz in (8_000, 16_000, 24_000, 44_100, 48_000)
     ]
     upsampled = soxr.resample(takes[1].samples[0], 16_000, 48_000)
@@ -394,7 +368,7 @@ def test_recordings_of_any_rate_teach_only_the_band_they_have(tmp_path):
 
 
 def test_a_window_over_two_recordings_teaches_what_both_have(tmp_path):
-    takes = [Waveform(vowel(150.0, 1.0, rate), rate) for rate in (44_100, 16_000)]
+    takes = [Waveform(make_vowel(150.0, 1.0, rate), rate) for rate in (44_100, 16_000)]
     corpus = heard(takes, tmp_path)
     # Longer than the corpus: every window is all of it, from the wide take on.
     config = replace(TINY, acoustic_frames=10_000, vocoder_frames=10_000)
