@@ -20,7 +20,7 @@ help:
 	@echo "make run      serve the site and its workers on http://$(ADDRESS):$(PORT)"
 	@echo "make test     every test, browser and databases too"
 	@echo "make check    lint, types, migrations, deployment checks"
-	@echo "make bench    how long pages, start-up and sound take here"
+	@echo "make bench    how long pages, sound and voices take here"
 	@echo "make format   put the code in the house's format"
 
 run: $(VENV)/.requirements

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -22,21 +24,99 @@ TEN_SECONDS = (
 SOUND_S = 30.0
 
 
+#: Seconds of takes that are learned from, and of the song that is sung from.
+TAKES_S, SONG_S = 20.0, 10.0
+#: The parts of the report, in their order.
+PARTS = ("start-up", "pages", "sound", "checks", "voice")
+
+
 class Command(BaseCommand):
-    help = "Prints how long start-up, pages and sound take on this machine."
+    help = "Prints how long start-up, pages, sound and voices take on this machine."
+
+    def add_arguments(self, parser):
+        parser.error = _refuse
+        parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+        parser.add_argument(
+            "--json", nargs="?", const="-", help="the report: a file, or - for stdout"
+        )
 
     def handle(self, **options):
-        self._row("web start-up", f"{_start_up_ms():.0f} ms")
+        file = options["json"]
+        if file not in (None, "-") and not Path(file).parent.is_dir():
+            _refuse(f"there is no folder to write {file} in")
+        self._table = file != "-"
+        measure = {
+            "start-up": self._start_up,
+            "pages": self._pages,
+            "sound": self._sound,
+            "checks": self._checks,
+            "voice": self._voice,
+        }
+        report = {part: measure[part]() for part in PARTS if part in options["only"]}
+        text = json.dumps(report, indent=2)
+        if file == "-":
+            self.stdout.write(text)
+        elif file is not None:
+            Path(file).write_text(text + "\n")
+
+    def _start_up(self):
+        took_ms = _start_up_ms()
+        self._row("web start-up", f"{took_ms:.0f} ms")
+        return {"milliseconds": took_ms}
+
+    def _pages(self):
+        report = {}
         for name, took_ms in _pages():
             self._row(f"page: {name}", f"{took_ms:.0f} ms")
+            report[name] = {"milliseconds": took_ms}
+        return report
+
+    def _sound(self):
+        report = {}
         for name, took_s in _sound():
-            self._row(name, f"{took_s:.2f} s, {took_s / SOUND_S:.3f} x real time")
+            factor = took_s / SOUND_S
+            self._row(name, f"{took_s:.2f} s, {factor:.3f} x real time")
+            report[name] = {"seconds": took_s, "real_time_factor": factor}
+        return report
+
+    def _checks(self):
+        report = {}
         for name, took_s in _verification():
             self._row(f"check of a take: {name}", f"{1000 * took_s:.0f} ms")
+            report[name] = {"milliseconds": 1000 * took_s}
+        return report
+
+    def _voice(self):
+        from voiceplatform.testing.voice_timing import (
+            Sizes,
+            compare,
+            in_own_process,
+            rows,
+        )
+
+        report = compare(
+            _reading(TAKES_S, seed=0),
+            _reading(SONG_S, seed=100),
+            Sizes(),
+            run=in_own_process,
+            on_progress=self._tell,
+        )
+        for name, figure in rows(report):
+            self._row(name, figure)
+        return report
+
+    def _tell(self, what):
+        self.stderr.write(f"{time.strftime('%H:%M:%S')} {what}")
 
     def _row(self, name, figure):
-        self.stdout.write(f"{name:<28}{figure:>28}")
-        self.stdout.flush()
+        if self._table:
+            self.stdout.write(f"{name:<38} {figure}")
+            self.stdout.flush()
+
+
+def _refuse(message: str) -> NoReturn:
+    sys.stderr.write(" ".join(message.split()) + "\n")
+    sys.exit(2)
 
 
 def _start_up_ms() -> float:
@@ -113,6 +193,22 @@ def _verification():
             run()
             times.append(time.perf_counter() - started)
         yield f"{name} ({take.duration_s:.0f} s)", statistics.median(times)
+
+
+def _reading(duration_s: float, seed: int):
+    """A synthetic voice that reads TEN_SECONDS over and over, never twice alike."""
+    import numpy as np
+
+    from recordings.verification.authenticity.synthesizers import hibari
+    from voiceplatform.audio.resampling import resample
+    from voiceplatform.audio.waveform import SAMPLE_RATE_HZ, Waveform
+
+    n_samples = round(duration_s * SAMPLE_RATE_HZ)
+    pieces = []
+    while sum(map(len, pieces)) < n_samples:
+        spoken = hibari(TEN_SECONDS, 0, seed + len(pieces))
+        pieces.append(resample(spoken, SAMPLE_RATE_HZ).mono())
+    return Waveform(np.concatenate(pieces)[:n_samples], SAMPLE_RATE_HZ)
 
 
 def _sound():
