@@ -13,10 +13,10 @@ from __future__ import annotations
 import json
 import re
 import resource
-import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def hear_takes(config: TrainingConfig, folder: Path, sizes: Sizes) -> Figures:
         path.unlink(missing_ok=True)  # else it would only be read
         _corpus(folder)
 
-    return {"real_time_factor": _median_s(once, sizes.repeats) / takes.duration_s}
+    return _factors(_median(once, sizes.repeats), takes.duration_s)
 
 
 def _corpus(folder: Path) -> Corpus:
@@ -100,9 +100,7 @@ def learn_spectra(config: TrainingConfig, folder: Path, sizes: Sizes) -> Figures
 def learn_sound(config: TrainingConfig, folder: Path, sizes: Sizes) -> Figures:
     """Steps of the vocoder, and what comes once before and after them."""
     trainer = Trainer(_corpus(folder), config, 0, n_speakers=1)
-    began = time.perf_counter()
-    trainer.imagined()
-    before_s = time.perf_counter() - began
+    before = _timed(trainer.imagined)
     frames = min(config.vocoder_frames, trainer.corpus.n_frames) - 2 * _UNJUDGED_FRAMES
     figures = _steps(
         _step(trainer, "vocoder"),
@@ -111,14 +109,15 @@ def learn_sound(config: TrainingConfig, folder: Path, sizes: Sizes) -> Figures:
         config.vocoder_batch * frames * MEL_SPEC.frame_s,
     )
     voice = trainer.voice(0)
-    began = time.perf_counter()
-    fitted_breath_db(voice, trainer.corpus, seed=0)
-    after_s = time.perf_counter() - began
+    after = _timed(partial(fitted_breath_db, voice, trainer.corpus, seed=0))
+    takes_s = trainer.corpus.duration_s
     return {
         **figures,
         "budget_s": config.vocoder_seconds,
-        "before_s_per_take_s": before_s / trainer.corpus.duration_s,
-        "after_s": after_s,
+        "before_s_per_take_s": before.seconds / takes_s,
+        "before_core_s_per_take_s": before.core_seconds / takes_s,
+        "after_s": after.seconds,
+        "after_core_s": after.core_seconds,
     }
 
 
@@ -164,7 +163,7 @@ def peer_hear_takes(folder: Path, sizes: Sizes) -> Figures:
             if len(clip) >= SHORTEST_CLIP_S * config.sample_rate_hz:
                 spectrum_of(clip[None], config)
 
-    return {"real_time_factor": _median_s(once, sizes.repeats) / takes.duration_s}
+    return _factors(_median(once, sizes.repeats), takes.duration_s)
 
 
 def peer_learn(folder: Path, sizes: Sizes) -> Figures:
@@ -236,6 +235,18 @@ PEER_STAGES: dict[str, Callable[[Path, Sizes], Figures]] = {
 # -- timing --------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Took:
+    """How long something took, and how much of the cores: those do not wait for others.
+
+    `parts` are the seconds a Clock found in it.
+    """
+
+    seconds: float
+    core_seconds: float
+    parts: dict[str, float]
+
+
 class Clock:
     """Seconds spent in parts of something, by name."""
 
@@ -258,14 +269,32 @@ class Clock:
         setattr(owner, method, self.timing(name, getattr(owner, method)))
 
 
-def _median_s(once: Callable[[], object], repeats: int) -> float:
-    """The median of the repeats, after one that warms up."""
-    times = []
-    for _ in range(repeats + 1):
-        began = time.perf_counter()
-        once()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[1:])
+def _timed(once: Callable[[], object], clock: Clock | None = None) -> Took:
+    parts = clock.spent_s if clock is not None else {}
+    parts.clear()
+    began, began_core = time.perf_counter(), time.process_time()
+    once()
+    return Took(
+        time.perf_counter() - began, time.process_time() - began_core, dict(parts)
+    )
+
+
+def _median(
+    once: Callable[[], object], repeats: int, clock: Clock | None = None
+) -> Took:
+    """The repeat of median core-seconds, after one that warms up.
+
+    On a machine of which others take a share, those are what a repeat really costs.
+    """
+    took = [_timed(once, clock) for _ in range(repeats + 1)][1:]
+    return sorted(took, key=lambda one: one.core_seconds)[len(took) // 2]
+
+
+def _factors(took: Took, sound_s: float) -> Figures:
+    return {
+        "real_time_factor": took.seconds / sound_s,
+        "core_s_per_s": took.core_seconds / sound_s,
+    }
 
 
 def _steps(
@@ -277,28 +306,25 @@ def _steps(
         for _ in range(steps):
             step()
 
-    steps_per_s = steps / _median_s(once, repeats)
+    took = _median(once, repeats)
     return {
-        "steps_per_second": steps_per_s,
-        "takes_s_per_second": steps_per_s * learned_s,
+        "steps_per_second": steps / took.seconds,
+        "takes_s_per_second": steps * learned_s / took.seconds,
+        "core_s_per_take_s": took.core_seconds / (steps * learned_s),
     }
 
 
 def _singing(
     once: Callable[[], object], clock: Clock, song_s: float, repeats: int
 ) -> Figures:
-    """Real-time factors: of all, and of each part in the repeat that was the median."""
-    rounds = []
-    for _ in range(repeats + 1):
-        clock.spent_s.clear()
-        began = time.perf_counter()
-        once()
-        rounds.append((time.perf_counter() - began, dict(clock.spent_s)))
-    rounds = sorted(rounds[1:], key=lambda one: one[0])
-    took_s, parts = rounds[len(rounds) // 2]
+    """Of all of it, and of each part of it."""
+    took = _median(once, repeats, clock)
     return {
-        "real_time_factor": took_s / song_s,
-        **{f"{name}_real_time_factor": part / song_s for name, part in parts.items()},
+        **_factors(took, song_s),
+        **{
+            f"{name}_real_time_factor": part / song_s
+            for name, part in took.parts.items()
+        },
     }
 
 

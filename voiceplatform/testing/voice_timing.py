@@ -93,10 +93,18 @@ def compare(
         "repeats": sizes.repeats,
         "presets": engines,
         "peer": peer,
-        "jobs": {name: job(ours, peer) for name, ours in engines.items()},
-        "times_faster": {
-            name: times_faster(ours, peer) for name, ours in engines.items()
-        },
+        "times_faster": _compared(engines, peer, Costs.in_seconds),
+        "times_fewer_core_seconds": _compared(engines, peer, Costs.in_core_seconds),
+    }
+
+
+def _compared(
+    engines: dict[str, dict[str, Figures]],
+    peer: dict[str, Figures],
+    costs: Callable[[dict[str, Figures]], Costs],
+) -> dict[str, Figures]:
+    return {
+        name: times_less(costs(stages), costs(peer)) for name, stages in engines.items()
     }
 
 
@@ -114,7 +122,8 @@ def in_own_process(engine: str, stage: str, folder: Path, sizes: Sizes) -> Figur
             *(engine, stage, str(folder), sizes.to_json()),
         ],
         cwd=Path(__file__).resolve().parents[2],
-        env=os.environ | {"OMP_NUM_THREADS": str(CORES)},
+        # As in workers, see voices/engine/__init__.py: waiting threads sleep.
+        env=os.environ | {"OMP_NUM_THREADS": str(CORES), "OMP_WAIT_POLICY": "PASSIVE"},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -122,57 +131,95 @@ def in_own_process(engine: str, stage: str, folder: Path, sizes: Sizes) -> Figur
     return json.loads(done.stdout)
 
 
-def times_faster(ours: dict[str, Figures], peer: dict[str, Figures]) -> Figures:
-    """How many times faster a preset is than the peer, by what is done and in all.
+@dataclass(frozen=True)
+class Costs:
+    """What an engine costs, in seconds or in core-seconds.
 
-    Training counts seconds of takes learned from a second: ours come by twice, at the
-    acoustic model and at the vocoder, the peer's once. In all: `job`.
+    `listening`, `singing`: a second of takes, of song. `learning`: a second of takes
+    once through a stage's training steps, by stage. `budgets`: what a preset spends at
+    each of them. `once`: what else a second of takes costs; `after`: and any voice.
     """
-    whole = job(ours, peer)
+
+    listening: float
+    learning: dict[str, float]
+    singing: float
+    budgets: dict[str, float] = field(default_factory=dict)
+    once: float = 0.0
+    after: float = 0.0
+
+    @classmethod
+    def in_seconds(cls, stages: dict[str, Figures]) -> Costs:
+        vocoder = stages.get("vocoder", {})
+        return cls(
+            listening=stages["listening"]["real_time_factor"],
+            learning={
+                name: 1 / figures["takes_s_per_second"]
+                for name, figures in stages.items()
+                if "takes_s_per_second" in figures
+            },
+            singing=stages["singing"]["real_time_factor"],
+            budgets=_budgets(stages),
+            once=vocoder.get("before_s_per_take_s", 0.0),
+            after=vocoder.get("after_s", 0.0),
+        )
+
+    @classmethod
+    def in_core_seconds(cls, stages: dict[str, Figures]) -> Costs:
+        """A preset's seconds are seconds of all CORES."""
+        vocoder = stages.get("vocoder", {})
+        return cls(
+            listening=stages["listening"]["core_s_per_s"],
+            learning={
+                name: figures["core_s_per_take_s"]
+                for name, figures in stages.items()
+                if "core_s_per_take_s" in figures
+            },
+            singing=stages["singing"]["core_s_per_s"],
+            budgets={name: CORES * s for name, s in _budgets(stages).items()},
+            once=vocoder.get("before_core_s_per_take_s", 0.0),
+            after=vocoder.get("after_core_s", 0.0),
+        )
+
+
+def _budgets(stages: dict[str, Figures]) -> Figures:
     return {
-        "listening": _ratio(ours, peer, "listening"),
-        "training": 1 / _learning_s(ours) / peer["training"]["takes_s_per_second"],
-        "singing": _ratio(ours, peer, "singing"),
-        "end_to_end": whole["peer_s"] / whole["ours_s"],
+        name: figures["budget_s"]
+        for name, figures in stages.items()
+        if "budget_s" in figures
     }
 
 
-def _ratio(ours: dict[str, Figures], peer: dict[str, Figures], stage: str) -> float:
-    return peer[stage]["real_time_factor"] / ours[stage]["real_time_factor"]
+def times_less(ours: Costs, peer: Costs) -> Figures:
+    """How many times more the peer costs, by what is done and for a whole job.
+
+    Training counts seconds of takes learned from: ours come by at both networks.
+    """
+    whole = job(ours, peer)
+    return {
+        "listening": peer.listening / ours.listening,
+        "training": sum(peer.learning.values()) / sum(ours.learning.values()),
+        "singing": peer.singing / ours.singing,
+        "end_to_end": whole["peer"] / whole["ours"],
+    }
 
 
-def _learning_s(ours: dict[str, Figures]) -> float:
-    """Seconds to bring a second of takes through both networks' training steps."""
-    return sum(
-        1 / ours[stage]["takes_s_per_second"] for stage in ("acoustic", "vocoder")
-    )
-
-
-def job(ours: dict[str, Figures], peer: dict[str, Figures]) -> Figures:
-    """Seconds for JOB_TAKES_S of takes and JOB_SONG_S of song, from takes to song.
+def job(ours: Costs, peer: Costs) -> Figures:
+    """What JOB_TAKES_S of takes and JOB_SONG_S of song cost, from takes to song.
 
     Ours trains for the preset's time. The peer learns from as many seconds of takes as
     ours has learned from by then, at the network that saw fewer of them.
     """
-    acoustic, vocoder = ours["acoustic"], ours["vocoder"]
-    learned_s = min(
-        stage["budget_s"] * stage["takes_s_per_second"] for stage in (acoustic, vocoder)
-    )
-    once_s = JOB_TAKES_S * vocoder["before_s_per_take_s"] + vocoder["after_s"]
+    learned_s = min(ours.budgets[name] / ours.learning[name] for name in ours.learning)
+    once = JOB_TAKES_S * ours.once + ours.after
     return {
         "learned_takes_s": learned_s,
-        "ours_s": _listening_and_singing_s(ours)
-        + acoustic["budget_s"]
-        + vocoder["budget_s"]
-        + once_s,
-        "peer_s": _listening_and_singing_s(peer)
-        + learned_s / peer["training"]["takes_s_per_second"],
+        "ours": _apart_from_training(ours) + sum(ours.budgets.values()) + once,
+        "peer": _apart_from_training(peer) + learned_s * sum(peer.learning.values()),
     }
 
 
-def _listening_and_singing_s(engine: dict[str, Figures]) -> float:
-    listening_s = JOB_TAKES_S * engine["listening"]["real_time_factor"]
-    return listening_s + JOB_SONG_S * engine["singing"]["real_time_factor"]
+def _apart_from_training(costs: Costs) -> float:
+    return JOB_TAKES_S * costs.listening + JOB_SONG_S * costs.singing
 
 
 def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -182,9 +229,14 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         for stage, figures in stages.items():
             lines.append((f"{engine}: {stage}", _in_words(figures)))
     for name, times in report["times_faster"].items():
+        fewer = report["times_fewer_core_seconds"][name]
         for what, ratio in times.items():
-            what = what.replace("_", " ")
-            lines.append((f"{name} against the peer: {what}", f"{ratio:.1f} x as fast"))
+            lines.append(
+                (
+                    f"{name} against the peer: {what.replace('_', ' ')}",
+                    f"{ratio:.1f} x as fast, {fewer[what]:.1f} x fewer core-seconds",
+                )
+            )
     return lines
 
 
