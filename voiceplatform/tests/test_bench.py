@@ -35,6 +35,7 @@ def test_a_report_on_standard_output_stands_alone(capsys):
     ("arguments", "words"),
     [
         (["--only", "weather"], "invalid choice: 'weather'"),
+        (["--repeats", "0"], "at least once"),
         (["--json", "nowhere/report.json"], "no folder to write nowhere/report.json"),
     ],
 )

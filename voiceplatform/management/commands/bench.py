@@ -37,6 +37,9 @@ class Command(BaseCommand):
         parser.error = _refuse
         parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
         parser.add_argument(
+            "--repeats", type=int, default=3, help="of each stage of a voice"
+        )
+        parser.add_argument(
             "--json", nargs="?", const="-", help="the report: a file, or - for stdout"
         )
 
@@ -44,7 +47,10 @@ class Command(BaseCommand):
         file = options["json"]
         if file not in (None, "-") and not Path(file).parent.is_dir():
             _refuse(f"there is no folder to write {file} in")
+        if options["repeats"] < 1:
+            _refuse("each stage has to be repeated at least once")
         self._table = file != "-"
+        self._repeats = options["repeats"]
         measure = {
             "start-up": self._start_up,
             "pages": self._pages,
@@ -97,7 +103,7 @@ class Command(BaseCommand):
         report = compare(
             _reading(TAKES_S, seed=0),
             _reading(SONG_S, seed=100),
-            Sizes(),
+            Sizes(repeats=self._repeats),
             run=in_own_process,
             on_progress=self._tell,
         )
