@@ -304,5 +304,7 @@ LOGGING = {
         "django-q": {"level": env.str("DJANGO_Q_LOG_LEVEL", "WARNING")},
         # Tells how long every sound is.
         "faster_whisper": {"level": "WARNING"},
+        # Names every address asked; voices/vendors/ logs its own requests.
+        "httpx": {"level": "WARNING"},
     },
 }

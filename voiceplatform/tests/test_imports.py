@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOUND_PACKAGES = (
     "voiceplatform/audio",
     "voices/engine",
+    "voices/vendors",
     "generation/music",
     "generation/guide",
     "generation/mixing.py",
@@ -63,6 +64,7 @@ HEAVY = {
     "pedalboard",
     "faster_whisper",
     "resemblyzer",
+    "elevenlabs",
 }
 
 

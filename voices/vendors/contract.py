@@ -1,0 +1,144 @@
+"""What a voice vendor does for us. One adapter a vendor keeps this contract.
+
+Sound goes in and comes out as `Waveform`s at any rate; times are in seconds, costs in
+the vendor's own credits. Every method raises VendorError and nothing else for what
+may go wrong at the vendor or on the way to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from voiceplatform.audio.waveform import Waveform
+
+#: What every voice of ours is called at a vendor begins so; the voice's key follows.
+OUR_PREFIX = "ownvoice-"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sound file a voice is made from. `audio` is a whole WAV file."""
+
+    name: str
+    audio: bytes
+
+
+@dataclass(frozen=True)
+class VendorVoice:
+    """A voice as the vendor has it. `key` is ours, as it was made under.
+
+    `needs_verification`: it may not speak before somebody has shown at the vendor
+    that it is theirs.
+    """
+
+    id: str
+    key: str
+    needs_verification: bool = False
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What one request cost, in credits, and what the vendor calls the request."""
+
+    credits: int
+    request_id: str = ""
+
+
+@dataclass(frozen=True)
+class TimedCharacter:
+    """One character of a text and its span in the sound, in seconds."""
+
+    character: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Spoken:
+    """A text said. `characters` follow the text, in order."""
+
+    waveform: Waveform
+    characters: tuple[TimedCharacter, ...]
+    bill: Bill
+
+
+@dataclass(frozen=True, eq=False)
+class Changed:
+    """A performance in the voice: as long as the one sent, and in time with it."""
+
+    waveform: Waveform
+    bill: Bill
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How much of the site's account is used: credits this month, voices in all."""
+
+    credits: int
+    credits_limit: int
+    voices: int
+    voices_limit: int
+
+    @property
+    def credits_left(self) -> int:
+        return max(0, self.credits_limit - self.credits)
+
+    @property
+    def voices_left(self) -> int:
+        return max(0, self.voices_limit - self.voices)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the vendor takes: seconds of samples in all, and of one performance;
+    characters of one text."""
+
+    samples_s: float
+    performance_s: float
+    text_characters: int
+
+
+class Vendor(Protocol):
+    """A vendor this site has an account at."""
+
+    slug: str
+    name: str
+    limits: Limits
+    #: No request of `make_voice` is under way longer than this, in seconds.
+    longest_request_s: float
+
+    def make_voice(self, key: str, samples: Sequence[Sample]) -> VendorVoice:
+        """A voice of these samples, called after the key.
+
+        Made once however often it is asked for: a voice of this key that is there
+        already is the answer.
+        """
+
+    def voice(self, voice_id: str) -> VendorVoice:
+        """The voice as it is now. VOICE_GONE when the vendor does not have it."""
+
+    def voices(self) -> Iterator[VendorVoice]:
+        """All voices there that were made by this code, on this site or another."""
+
+    def delete_voice(self, key: str, voice_id: str = "") -> None:
+        """Delete it, known by its key, its id or both; returns once it is gone.
+
+        It being gone already is no error.
+        """
+
+    def speak(self, voice_id: str, text: str, *, seed: int = 0) -> Spoken:
+        """Say a text of at most `limits.text_characters`."""
+
+    def change(self, voice_id: str, performance: Waveform, *, seed: int = 0) -> Changed:
+        """The performance in the voice; it lasts at most `limits.performance_s`."""
+
+    def cost_of_speaking(self, text: str) -> int:
+        """Credits, rounded up."""
+
+    def cost_of_changing(self, duration_s: float) -> int:
+        """Credits, rounded up."""
+
+    def usage(self) -> Usage:
+        """What the account has used and what it may use."""
