@@ -188,7 +188,7 @@ class ElevenLabsServer:
             for index, fault in enumerate(self.faults):
                 if fault.operation is operation:
                     return self.faults.pop(index)
-            return self.draw_fault(operation)
+        return self.draw_fault(operation)
 
     def asked(self, operation: Operation) -> int:
         """How often this was asked for so far."""
@@ -429,7 +429,8 @@ def history(server: ElevenLabsServer, asked: Asked) -> Answer:
             character_start_times_seconds=made.alignment.character_start_times_seconds,
             character_end_times_seconds=made.alignment.character_end_times_seconds,
         )
-        items.append(
+        items.insert(
+            0,
             SpeechHistoryItemResponse(
                 history_item_id=item_id,
                 request_id=made.request_id,
@@ -445,13 +446,18 @@ def history(server: ElevenLabsServer, asked: Asked) -> Answer:
                 and HistoryAlignmentsResponseModel(
                     alignment=timed, normalized_alignment=timed
                 ),
-            )
+            ),
         )
-    items.reverse()
+    size = int(asked.query.get("page_size", "100"))
+    has_more = len(items) > size
+    items = items[:size]
     last = items[-1].history_item_id if items else ""
     return typed(
         GetSpeechHistoryResponse(
-            history=items, last_history_item_id=last, has_more=False, scanned_until=None
+            history=items,
+            last_history_item_id=last,
+            has_more=has_more,
+            scanned_until=None,
         )
     )
 
@@ -461,6 +467,14 @@ def history_audio(server: ElevenLabsServer, asked: Asked) -> Answer:
     if made is None:
         raise Refused(Refusal(404, "history_item_not_found", "not_found"))
     return Answer(made.audio, made.content_type)
+
+
+def forget(server: ElevenLabsServer, asked: Asked) -> Answer:
+    from elevenlabs.types import DeleteHistoryItemResponse
+
+    if server.history.pop(asked.path[2], None) is None:
+        raise Refused(Refusal(404, "history_item_not_found", "not_found"))
+    return typed(DeleteHistoryItemResponse(status="ok"))
 
 
 def usage(server: ElevenLabsServer, asked: Asked) -> Answer:
@@ -500,6 +514,7 @@ ENDPOINTS: tuple[tuple[str, str, Operation, Any], ...] = (
     ("POST", r"v1/voice-changer/[^/]+", Operation.CHANGE, change),
     ("GET", r"v1/history", Operation.HISTORY, history),
     ("GET", r"v1/history/[^/]+/audio", Operation.HISTORY, history_audio),
+    ("DELETE", r"v1/history/[^/]+", Operation.HISTORY, forget),
     ("GET", r"v1/user/subscription", Operation.USAGE, usage),
 )
 
@@ -782,13 +797,14 @@ def drawing(
     seed: int, share: float, faults: list[Fault]
 ) -> Callable[[Operation], Fault | None]:
     """Of requests of these operations, this share goes wrong in one of these ways."""
-    drawn = random.Random(seed)
+    drawn, lock = random.Random(seed), threading.Lock()
 
     def draw(operation: Operation) -> Fault | None:
-        if drawn.random() >= share:
-            return None
         fitting = [fault for fault in faults if fault.operation is operation]
-        return drawn.choice(fitting) if fitting else None
+        with lock:
+            if not fitting or drawn.random() >= share:
+                return None
+            return drawn.choice(fitting)
 
     return draw
 

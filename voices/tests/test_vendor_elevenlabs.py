@@ -134,6 +134,15 @@ def test_deleting_takes_both_of_a_doubled_voice(server, vendor, voice):
     assert server.voices == {}
 
 
+def test_deleting_takes_what_the_voice_sang_there(server, vendor, voice, monkeypatch):
+    monkeypatch.setattr(elevenlabs, "PAGE", 2)
+    other = vendor.make_voice("another", [sample(9)])
+    for one in (voice, voice, voice, other):
+        vendor.speak(one.id, "Hold")
+    vendor.delete_voice("a-key", voice.id)
+    assert [kept.voice_id for kept in server.history.values()] == [other.id]
+
+
 # --- sound
 
 
@@ -354,6 +363,14 @@ def test_sound_that_is_lost_for_good_is_told(server, vendor, voice, what):
         vendor.change(voice.id, sung())
     expected = Failure.CUT if what is Line.CUT else Failure.TRUNCATED
     assert failed.value.failure is expected
+    assert server.asked(Operation.CHANGE) == 1
+
+
+def test_sound_that_was_paid_for_can_be_had_again(server, vendor, voice):
+    changed = vendor.change(voice.id, sung())
+    again = vendor.recall(voice.id, changed.bill.request_id, 0.6)
+    assert np.array_equal(again.samples, changed.waveform.samples)
+    assert vendor.recall(voice.id, "never asked", 0.6) is None
     assert server.asked(Operation.CHANGE) == 1
 
 

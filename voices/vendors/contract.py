@@ -123,9 +123,9 @@ class Vendor(Protocol):
         """All voices there that were made by this code, on this site or another."""
 
     def delete_voice(self, key: str, voice_id: str = "") -> None:
-        """Delete it, known by its key, its id or both; returns once it is gone.
+        """Delete it, known by its key, its id or both, and all it said and sang there.
 
-        It being gone already is no error.
+        Returns once it is gone; it being gone already is no error.
         """
 
     def speak(self, voice_id: str, text: str, *, seed: int = 0) -> Spoken:
@@ -133,6 +133,14 @@ class Vendor(Protocol):
 
     def change(self, voice_id: str, performance: Waveform, *, seed: int = 0) -> Changed:
         """The performance in the voice; it lasts at most `limits.performance_s`."""
+
+    def recall(
+        self, voice_id: str, request_id: str, duration_s: float
+    ) -> Waveform | None:
+        """The sound that an earlier request was answered with, so many seconds long.
+
+        It costs nothing. None where the vendor does not have it any more.
+        """
 
     def cost_of_speaking(self, text: str) -> int:
         """Credits, rounded up."""

@@ -254,6 +254,8 @@ class ElevenLabs:
         doomed = {voice.id for voice in self.voices() if voice.key == key}
         doomed |= {voice_id} - {""}
         for one in sorted(doomed):
+            # By the voice it is found, so it goes before the voice does.
+            self._forget(one)
             self._delete(one)
         left = [voice for voice in self.voices() if voice.key == key]
         if left or (voice_id and self._is_there(voice_id)):
@@ -290,6 +292,39 @@ class ElevenLabs:
         except VendorError as error:
             if self._about_voice(error).failure is not Failure.VOICE_GONE:
                 raise
+
+    def _forget(self, voice_id: str) -> None:
+        """Delete all that ElevenLabs keeps of what the voice said and sang."""
+        while items := self._history(voice_id):
+            for item in items:
+                self._forget_item(item.history_item_id)
+
+    def _forget_item(self, item_id: str) -> None:
+        def ask() -> None:
+            self._asked(
+                lambda options: self._sdk.history.with_raw_response.delete(
+                    item_id, request_options=options
+                )
+            )
+
+        try:
+            retried(ask, is_repeatable=True)
+        except VendorError as error:
+            if error.failure is not Failure.NOT_FOUND:
+                raise
+
+    def _history(self, voice_id: str) -> list[Any]:
+        """The newest of what the voice said and sang, a page of it at most."""
+
+        def ask() -> list[Any]:
+            answer = self._asked(
+                lambda options: self._sdk.history.with_raw_response.list(
+                    voice_id=voice_id, page_size=PAGE, request_options=options
+                )
+            )
+            return list(self._told(answer.data, "history"))
+
+        return retried(ask, is_repeatable=True)
 
     def _is_there(self, voice_id: str) -> bool:
         try:
@@ -393,30 +428,28 @@ class ElevenLabs:
             waveform = self._decoded(body, duration_s)
         return Changed(waveform, self._bill(self.cost_of_changing(duration_s)))
 
+    def recall(
+        self, voice_id: str, request_id: str, duration_s: float
+    ) -> Waveform | None:
+        items = self._history(voice_id)
+        item = next((one for one in items if one.request_id == request_id), None)
+        if item is None:
+            return None
+        return self._decoded(self._sound_of(item.history_item_id), duration_s)
+
     def _kept(self, voice_id: str, error: VendorError) -> Any:
         """What ElevenLabs keeps of a request whose answer was lost on the way.
 
         It is billed already, so it is fetched and not asked for again. None where
         nothing was lost, or what was asked for is not known by an id.
         """
-        request_id = self._last.get("request-id")
-        if (
-            error.failure not in (Failure.CUT, Failure.TRUNCATED, Failure.UNREADABLE)
-            or not request_id
-        ):
-            return None
         bill = dict(self._last)
-
-        def ask() -> Any:
-            answer = self._asked(
-                lambda options: self._sdk.history.with_raw_response.list(
-                    voice_id=voice_id, page_size=PAGE, request_options=options
-                )
-            )
-            items = self._told(answer.data, "history")
-            return next((i for i in items if i.request_id == request_id), None)
-
-        item = retried(ask, is_repeatable=True)
+        request_id = bill.get("request-id")
+        lost = (Failure.CUT, Failure.TRUNCATED, Failure.UNREADABLE)
+        if error.failure not in lost or not request_id:
+            return None
+        items = self._history(voice_id)
+        item = next((one for one in items if one.request_id == request_id), None)
         logger.info(
             "vendor=%s request_id=%s was lost on the way and is %s",
             SLUG,
