@@ -34,6 +34,13 @@ def private_media(settings, tmp_path):
     settings.WORK_DIR = tmp_path / "work"
 
 
+@pytest.fixture(autouse=True)
+def no_vendor(monkeypatch):
+    """Whatever account whoever runs the tests has at ElevenLabs, it is left alone."""
+    for name in ("API_KEY", "BASE_URL", "OUTPUT_FORMAT"):
+        monkeypatch.delenv(f"ELEVENLABS_{name}", raising=False)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_settings(tmp_path_factory):
     """No collectstatic before a page renders, no deliberate slowness per sign-in.

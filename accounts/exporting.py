@@ -28,7 +28,7 @@ from recordings.models import (
     SpokenConsent,
     VoiceMatch,
 )
-from voices.models import TrainingJob, Voice, VoiceModel
+from voices.models import TrainingJob, VendorCharge, Voice, VoiceModel
 
 from .models import User
 
@@ -43,6 +43,7 @@ microphones.json     what you recorded with
 sessions.json        when you recorded
 takes.json, takes/   what you recorded, and its sound
 voices.json          your voices, what they heard and how good they are
+vendor_costs.json    what your voices cost at vendors
 songs.json           the songs you wrote
 sung_takes.json, sung/   what your voices sang
 mixes.json, mixes/   your mixes
@@ -153,6 +154,8 @@ def _tables(user: User) -> Iterator[tuple[str, QuerySet[Any], Any]]:
     yield "voice_matches.json", matches, lambda match: _fields(match, "other")
     yield "locks.json", RecordingLock.objects.filter(user=user), _fields
     yield "voices.json", Voice.objects.visible_to(user), _voice
+    charges = VendorCharge.objects.visible_to(user)
+    yield "vendor_costs.json", charges, lambda charge: _fields(charge, "user")
     yield "songs.json", Song.objects.visible_to(user), _fields
     yield "sung_takes.json", Generation.objects.visible_to(user), _fields
     yield "mixes.json", Mixdown.objects.visible_to(user), _fields

@@ -44,6 +44,9 @@ class User(AbstractUser):
     )
     adult_attested_at = models.DateTimeField(null=True, editable=False)
     pseudonym = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    #: What makes their voices: "auto", "local" or a vendor's slug; empty: as the site
+    #: is set (voices/choosing.py).
+    voice_engine = models.SlugField(blank=True, default="", db_index=False)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS = ["legal_name"]

@@ -32,7 +32,8 @@ from django.db.models.signals import pre_delete
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from voiceplatform.jobs import CLAIM_TIMEOUT, Job
+from voiceplatform.jobs import CLAIM_TIMEOUT
+from voices import vendors
 
 from .auditing import record
 from .models import Erasure, ErasureReceipt, HoldsFiles
@@ -48,6 +49,11 @@ OUTSIDE = "Deleted outside My data"
 DELETE_ATTEMPTS = 3
 FIRST_RETRY = timedelta(seconds=30)
 LAST_RETRY = timedelta(hours=6)
+#: A worker may still be writing there, or waiting for a vendor's answer, this long.
+SETTLES_AFTER: dict[str, timedelta] = {
+    Erasure.Kind.WORK_DIRECTORY: CLAIM_TIMEOUT,
+    Erasure.Kind.VENDOR_VOICE: timedelta(minutes=5),
+}
 #: A file that no row holds may still be waiting for its row for this long.
 ORPHAN_AGE = timedelta(hours=1)
 
@@ -255,7 +261,6 @@ def write_erasures(
         receipt.save(using=using, update_fields=["rows"])
         transaction.on_commit(_wake, using=using, robust=True)
     now = timezone.now()
-    being_written = not isinstance(row, Job) or row.in_progress
     Erasure.objects.using(using).bulk_create(
         Erasure(
             receipt=receipt,
@@ -263,8 +268,8 @@ def write_erasures(
             kind=kind,
             target=target,
             settles_at=(
-                now + CLAIM_TIMEOUT
-                if being_written and kind == Erasure.Kind.WORK_DIRECTORY
+                now + SETTLES_AFTER[kind]
+                if row.is_being_written and kind in SETTLES_AFTER
                 else None
             ),
         )
@@ -342,9 +347,20 @@ def _erase_work_directory(name: str) -> None:
         raise OSError("the working files are still there after deleting them")
 
 
+def _erase_vendor_voice(target: str) -> None:
+    """Delete a voice at its vendor: "vendor/key/id", the id where it is known.
+
+    Returns once the vendor says that it is gone. Where the site has no account there
+    any more this raises, so the item stays on its list and the receipt open.
+    """
+    slug, key, voice_id = target.split("/")
+    vendors.vendor(slug).delete_voice(key, voice_id)
+
+
 ERASERS = {
     Erasure.Kind.FILE: _erase_file,
     Erasure.Kind.WORK_DIRECTORY: _erase_work_directory,
+    Erasure.Kind.VENDOR_VOICE: _erase_vendor_voice,
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from recordings.models import RecordingSession
+from voices import vendors
 from voices.models import VoiceModel
 
 from . import erasing
@@ -26,6 +28,8 @@ from .auditing import record
 from .models import ConsentGrant, ConsentStatement, ErasureReceipt, Scope
 
 WITHDRAWN = "Consent withdrawn"
+#: A yes to a vendor is for so long, as its statement says.
+VENDOR_GRANT_LASTS = timedelta(days=365)
 
 
 class CannotGrant(Exception):
@@ -40,16 +44,18 @@ class ConsentNeeded(Exception):
         self.statement = statement
 
 
-def current_statement() -> ConsentStatement:
-    return ConsentStatement.objects.latest()
+def current_statement(scope: str = Scope.CLONE_LOCAL) -> ConsentStatement:
+    return ConsentStatement.objects.for_scope(scope).latest()
 
 
-def open_grant(user: Any, scope: str = Scope.CLONE_LOCAL) -> ConsentGrant | None:
+def open_grant(
+    user: Any, scope: str = Scope.CLONE_LOCAL, vendor: str = ""
+) -> ConsentGrant | None:
     """The person's yes to the words as they are now, if they gave it."""
-    newest = ConsentStatement.objects.order_by("-version").values("pk")[:1]
+    newest = ConsentStatement.objects.for_scope(scope).values("pk")[:1]
     return (
         ConsentGrant.objects.open()
-        .filter(user=user, scope=scope, statement=newest)
+        .filter(user=user, scope=scope, vendor=vendor, statement=newest)
         .first()
     )
 
@@ -58,19 +64,25 @@ def require_open_grant(user: Any, scope: str = Scope.CLONE_LOCAL) -> ConsentGran
     """The grant a new session is recorded under. Raises ConsentNeeded."""
     if grant := open_grant(user, scope):
         return grant
-    raise ConsentNeeded(current_statement())
+    raise ConsentNeeded(current_statement(scope))
 
 
 def grant(
-    user: Any, scope: str, *, evidence: Mapping[str, Any] | None = None
+    user: Any,
+    scope: str,
+    *,
+    vendor: str = "",
+    evidence: Mapping[str, Any] | None = None,
 ) -> ConsentGrant:
     """Write down the person's yes to the current words; asked twice, it is one yes.
 
+    A yes to `clone_vendor` is for one `vendor` and ends after VENDOR_GRANT_LASTS.
     `evidence` shows that they agreed: the name they typed, which must be their legal
     name, and what the request tells. Raises CannotGrant.
     """
     evidence = dict(evidence or {})
-    if scope not in Scope.values:
+    is_for_vendor = scope == Scope.CLONE_VENDOR
+    if scope not in Scope.values or (vendor in vendors.adapters()) != is_for_vendor:
         raise CannotGrant("This is not something one can consent to here.")
     if not user.is_active:
         raise CannotGrant("This account is closed.")
@@ -80,20 +92,26 @@ def grant(
         raise CannotGrant("Type your full name exactly as it is shown.")
     with transaction.atomic():
         _one_at_a_time(user)
-        if given := open_grant(user, scope):
+        if given := open_grant(user, scope, vendor):
             return given
-        statement = current_statement()
-        supersede(ConsentGrant.objects.filter(user=user, scope=scope))
+        statement = current_statement(scope)
+        supersede(ConsentGrant.objects.filter(user=user, scope=scope, vendor=vendor))
         given = ConsentGrant.objects.create(
-            user=user, scope=scope, statement=statement, evidence=evidence
+            user=user,
+            scope=scope,
+            vendor=vendor,
+            statement=statement,
+            evidence=evidence,
+            expires_at=timezone.now() + VENDOR_GRANT_LASTS if is_for_vendor else None,
         )
         record(
-            "consent.granted",
+            "consent.granted_to_vendor" if is_for_vendor else "consent.granted",
             actor=user,
             subject=user,
             scope=scope,
             statement_version=statement.version,
             statement_sha256=statement.sha256,
+            **({"vendor": vendor} if is_for_vendor else {}),
         )
     return given
 
@@ -106,15 +124,31 @@ def supersede(grants: QuerySet[ConsentGrant]) -> int:
 
 
 def withdraw(grant: ConsentGrant, *, actor: Any = None) -> bool:
-    """Take a yes back, with every earlier yes for the same scope.
+    """Take a yes back, with every earlier yes for the same scope and vendor.
 
     Work under it stops at its next heartbeat: `permitted()` no longer finds it. All
     that was recorded and made under it is erased by a worker; the grant itself stays
     as the record of what was agreed. False: it was withdrawn already.
     """
-    user = grant.user
+    return _take_back(grant, _same_scope(grant), actor or grant.user)
+
+
+def expire() -> int:
+    """Take back every yes that has run out; returns how many there were."""
+    run_out = ConsentGrant.objects.filter(
+        withdrawn_at=None, expires_at__lte=timezone.now()
+    )
+    return sum(
+        _take_back(one, ConsentGrant.objects.filter(pk=one.pk, withdrawn_at=None), None)
+        for one in run_out.select_related("user")
+    )
+
+
+def _take_back(
+    grant: ConsentGrant, standing: QuerySet[ConsentGrant], actor: Any
+) -> bool:
+    """Withdraw these grants, if the one is among them, and have a worker erase."""
     with transaction.atomic():
-        standing = _same_scope(grant)
         taken_back = list(standing.select_for_update().values_list("pk", flat=True))
         if grant.pk not in taken_back:
             return False
@@ -122,9 +156,9 @@ def withdraw(grant: ConsentGrant, *, actor: Any = None) -> bool:
             withdrawn_at=timezone.now()
         )
         record(
-            "consent.withdrawn",
-            actor=actor or user,
-            subject=user,
+            "consent.withdrawn" if actor else "consent.expired",
+            actor=actor,
+            subject=grant.user,
             scope=grant.scope,
             grants=len(taken_back),
         )
@@ -139,27 +173,30 @@ def holdings(user: Any, grants: Collection[ConsentGrant]) -> list[QuerySet[Any]]
     """What goes when these grants are withdrawn: all their sessions and what was made
     of them, and the voices and microphones that nothing else stands behind.
 
-    Songs stay, with their words; only what a voice sang goes.
+    Of a yes to a vendor it is the voices made there. Songs stay, with their words;
+    only what a voice sang goes.
     """
     sessions = RecordingSession.objects.filter(grant__in=grants)
     withdrawn_at = max((g.withdrawn_at or timezone.now() for g in grants), default=None)
+    made = VoiceModel.objects.filter(vendor_grant__in=grants)
+    if grants and all(g.scope == Scope.CLONE_VENDOR for g in grants):
+        theirs = Exists(made.filter(voice=OuterRef("pk")))
+        return [made, user.voices.filter(theirs, ~_has_other_models(made))]
     heard = VoiceModel.objects.filter(samples__recording__session__in=sessions)
     elsewhere = RecordingSession.objects.exclude(grant__in=grants)
     return [
         sessions,
-        user.voices.filter(
-            ~Exists(
-                VoiceModel.objects.filter(voice=OuterRef("pk")).exclude(
-                    pk__in=heard.values("pk")
-                )
-            ),
-            created_at__lte=withdrawn_at,
-        ),
+        user.voices.filter(~_has_other_models(heard), created_at__lte=withdrawn_at),
         user.microphones.filter(
             ~Exists(elsewhere.filter(microphone=OuterRef("pk"))),
             first_used_at__lte=withdrawn_at,
         ),
     ]
+
+
+def _has_other_models(models: QuerySet[VoiceModel]) -> Exists:
+    others = VoiceModel.objects.exclude(pk__in=models.values("pk"))
+    return Exists(others.filter(voice=OuterRef("pk")))
 
 
 def preview_withdrawal(grant: ConsentGrant) -> erasing.Preview:
@@ -186,6 +223,7 @@ def erase_grant(pk: int) -> ErasureReceipt | None:
 
 def erase_withdrawn() -> int:
     """Erase under every withdrawn grant whose message was lost or whose worker died."""
+    expire()
     waiting = ConsentGrant.objects.filter(
         withdrawn_at__isnull=False, erasure_receipt=None
     )
@@ -214,5 +252,5 @@ def _one_at_a_time(user: Any) -> None:
 
 def _same_scope(grant: ConsentGrant) -> QuerySet[ConsentGrant]:
     return ConsentGrant.objects.filter(
-        user=grant.user, scope=grant.scope, withdrawn_at=None
+        user=grant.user, scope=grant.scope, vendor=grant.vendor, withdrawn_at=None
     )

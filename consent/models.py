@@ -10,22 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-
-class ConsentStatement(models.Model):
-    """The words a person agrees to. A new wording is a new version, never an edit."""
-
-    version = models.PositiveIntegerField(unique=True)
-    title = models.CharField(max_length=120)
-    body = models.TextField()
-    sha256 = models.CharField(max_length=64)
-    published_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering = ["-version"]
-        get_latest_by = "version"
-
-    def __str__(self) -> str:
-        return f"{self.title} (version {self.version})"
+from voices import vendors
 
 
 class Scope(models.TextChoices):
@@ -33,10 +18,52 @@ class Scope(models.TextChoices):
     CLONE_VENDOR = "clone_vendor", "Send my recordings to a voice vendor"
 
 
+class ConsentStatementQuerySet(models.QuerySet["ConsentStatement"]):
+    def for_scope(self, scope: str) -> Self:
+        """The newest words first."""
+        return self.filter(scope=scope).order_by("-version")
+
+
+class ConsentStatement(models.Model):
+    """The words a person agrees to. A new wording is a new version, never an edit.
+
+    Those of `clone_vendor` are the same for every vendor: `{vendor}` stands for its
+    name, and the grant says which it was.
+    """
+
+    scope = models.CharField(
+        max_length=20, choices=Scope.choices, default=Scope.CLONE_LOCAL
+    )
+    version = models.PositiveIntegerField()
+    title = models.CharField(max_length=120)
+    body = models.TextField()
+    sha256 = models.CharField(max_length=64)
+    published_at = models.DateTimeField(default=timezone.now)
+
+    objects = ConsentStatementQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-version"]
+        get_latest_by = "version"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["scope", "version"], name="consent_one_statement_per_version"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} (version {self.version})"
+
+    def named_for(self, vendor: str) -> str:
+        """The body as a person agrees to it for this vendor."""
+        return self.body.replace("{vendor}", vendors.name_of(vendor))
+
+
 class ConsentGrantQuerySet(models.QuerySet["ConsentGrant"]):
     def standing(self) -> Self:
-        """Not withdrawn: what was recorded under these may still be used."""
-        return self.filter(withdrawn_at=None, user__is_active=True)
+        """Not withdrawn, nor run out: what is under these may still be used."""
+        lasting = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+        return self.filter(lasting, withdrawn_at=None, user__is_active=True)
 
     def open(self) -> Self:
         """The one yes of each scope that new sessions are recorded under."""
@@ -56,10 +83,14 @@ class ConsentGrant(models.Model):
         ConsentStatement, models.PROTECT, related_name="grants"
     )
     scope = models.CharField(max_length=20, choices=Scope.choices)
+    #: Slug of the one vendor that a yes to `clone_vendor` is for (voices/vendors/).
+    vendor = models.SlugField(blank=True, default="")
     #: What shows that the person agreed: typed name, user agent, hashed address.
     evidence = models.JSONField(default=dict)
     granted_at = models.DateTimeField(default=timezone.now)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
+    #: When it ends by itself, if it does.
+    expires_at = models.DateTimeField(null=True, blank=True)
     #: A later yes (to new words, or under a new name) stands in its place for new
     #: sessions; what was recorded under this one stays, on these terms.
     superseded_at = models.DateTimeField(null=True, blank=True)
@@ -74,14 +105,28 @@ class ConsentGrant(models.Model):
         ordering = ["-granted_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["user", "scope"],
+                fields=["user", "scope", "vendor"],
                 condition=Q(withdrawn_at=None, superseded_at=None),
                 name="consent_one_open_grant_per_scope",
+            ),
+            models.CheckConstraint(
+                condition=(
+                    Q(scope=Scope.CLONE_VENDOR, expires_at__isnull=False)
+                    & ~Q(vendor="")
+                )
+                | (~Q(scope=Scope.CLONE_VENDOR) & Q(vendor="")),
+                name="consent_vendor_grant_names_vendor_and_end",
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.get_scope_display()} by {self.user_id}"
+
+    @property
+    def to_what(self) -> str:
+        if self.scope == Scope.CLONE_VENDOR:
+            return f"Send my recordings to {vendors.name_of(self.vendor)}"
+        return self.get_scope_display()
 
 
 class AuditEvent(models.Model):
@@ -203,6 +248,11 @@ class HoldsFiles(models.Model):
 
     class Meta:
         abstract = True
+
+    @property
+    def is_being_written(self) -> bool:
+        """Whether a worker may be making what this row holds, just now."""
+        return bool(getattr(self, "in_progress", True))
 
     def held_items(self) -> list[tuple[str, str]]:
         """(Erasure.Kind, target) of all this row holds: its stored files."""

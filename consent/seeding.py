@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.db import transaction
 
-from .models import ConsentStatement
+from .models import ConsentStatement, Scope
 
 STATEMENTS = Path(__file__).parent / "statements"
 
@@ -17,21 +17,23 @@ class StatementChanged(Exception):
 
 
 def seed_statement() -> ConsentStatement:
-    """Publish every version not published yet; returns the newest.
+    """Publish every version not published yet; returns the newest for recording.
 
-    The first line of a file is the title, the rest the body, as it will be shown.
+    A file is named by its version, after its scope where that is not `clone_local`.
+    Its first line is the title, the rest the body, as it will be shown.
     """
     for path in sorted(STATEMENTS.glob("*.txt")):
         title, _, body = path.read_text(encoding="utf-8").partition("\n")
-        _publish(int(path.stem), title.strip(), body.strip())
-    return ConsentStatement.objects.latest()
+        scope, _, version = path.stem.rpartition("-")
+        _publish(scope or Scope.CLONE_LOCAL, int(version), title.strip(), body.strip())
+    return ConsentStatement.objects.for_scope(Scope.CLONE_LOCAL).latest()
 
 
 @transaction.atomic
-def _publish(version: int, title: str, body: str) -> None:
+def _publish(scope: str, version: int, title: str, body: str) -> None:
     words = {"title": title, "body": body, "sha256": sha256(body)}
     statement, created = ConsentStatement.objects.get_or_create(
-        version=version, defaults=words
+        scope=scope, version=version, defaults=words
     )
     if not created and statement.sha256 != words["sha256"]:
         raise StatementChanged(

@@ -53,6 +53,11 @@ def _links_between_people() -> Iterator[str]:
             "grant__user",
             "microphone__user",
         ),
+        (
+            VoiceModel.objects.exclude(vendor_grant=None),
+            "voice__user",
+            "vendor_grant__user",
+        ),
         (Recording.objects.all(), "session", "ticket__session"),
         (Recording.objects.all(), "prompt", "ticket__prompt"),
     ):

@@ -27,11 +27,19 @@ from recordings.models import (
     RecordingSession,
     SpokenConsent,
 )
+from voices import vendors
 from voices.models import Voice, VoiceModel
 
 from . import erasing, granting
 from .forms import AgreeForm
-from .models import AuditEvent, ConsentGrant, ConsentStatement, ErasureReceipt, Scope
+from .models import (
+    AuditEvent,
+    ConsentGrant,
+    ConsentStatement,
+    Erasure,
+    ErasureReceipt,
+    Scope,
+)
 from .wording import actor_in_words, counts, event_in_words
 
 #: Events and receipts on the page; the rest is in the export.
@@ -42,7 +50,22 @@ NEWEST = 50
 @require_http_methods(["GET", "POST"])
 def statement(request: HttpRequest) -> HttpResponse:
     """Read the words and agree to them, or see since when one does."""
-    words = ConsentStatement.objects.first()
+    return _agree(request, Scope.CLONE_LOCAL, "", reverse("recordings:home"))
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def vendor_statement(request: HttpRequest, vendor: str) -> HttpResponse:
+    """The same for one vendor that this site has an account at."""
+    if not vendors.is_configured(vendor):
+        raise Http404
+    return _agree(request, Scope.CLONE_VENDOR, vendor, reverse("voices:list"))
+
+
+def _agree(
+    request: HttpRequest, scope: str, vendor: str, done_url: str
+) -> HttpResponse:
+    words = ConsentStatement.objects.for_scope(scope).first()
     if words is None:
         raise Http404("no statement is published: run manage.py seed")
     user: Any = request.user
@@ -55,16 +78,19 @@ def statement(request: HttpRequest) -> HttpResponse:
             "address": _address_digest(request),
         }
         try:
-            granting.grant(user, Scope.CLONE_LOCAL, evidence=evidence)
+            granting.grant(user, scope, vendor=vendor, evidence=evidence)
         except granting.CannotGrant as error:
             form.add_error(None, str(error))
         else:
-            return redirect(next_url or "recordings:home")
+            return redirect(next_url or done_url)
+    standing = ConsentGrant.objects.standing().visible_to(user)
+    body = words.named_for(vendor) if vendor else words.body
     context = {
         "statement": words,
-        "sections": [part.partition("\n")[::2] for part in words.body.split("\n\n")],
-        "grant": granting.open_grant(user),
-        "has_older": ConsentGrant.objects.standing().visible_to(user).exists(),
+        "vendor": vendors.name_of(vendor) if vendor else "",
+        "sections": [part.partition("\n")[::2] for part in body.split("\n\n")],
+        "grant": granting.open_grant(user, scope, vendor),
+        "has_older": standing.filter(scope=scope, vendor=vendor).exists(),
         "form": form,
         "next": next_url,
         "today": timezone.localdate(),
@@ -256,5 +282,17 @@ def receipt(request: HttpRequest, reference: Any) -> HttpResponse:
             return redirect_to_login(request.get_full_path())
         if found is None or found.user_id != request.user.pk:
             raise Http404
-    context = {"receipt": found, "counts": counts(found.rows)}
+    at_vendors = found.items.filter(kind=Erasure.Kind.VENDOR_VOICE)
+    context = {
+        "receipt": found,
+        "counts": counts(found.rows),
+        "vendor_items": [
+            {
+                "vendor": vendors.name_of(item.target.split("/")[0]),
+                "erased_at": item.erased_at,
+                "attempts": item.attempts,
+            }
+            for item in at_vendors
+        ],
+    }
     return render(request, "consent/receipt.html", context)

@@ -33,6 +33,7 @@ KINDS = {
     "voices.Voice": ("voice", "voices"),
     "voices.VoiceModel": ("trained voice model", "trained voice models"),
     "voices.TrainingJob": ("training run", "training runs"),
+    "voices.VendorCharge": ("cost at a vendor", "costs at vendors"),
     "voices.TrainingSample": (
         "note of a take that a model heard",
         "notes of takes that models heard",
@@ -97,7 +98,11 @@ def names_of(label: str, rows: Sequence[Model]) -> list[str]:
 
 EVENTS: dict[str, str] = {
     "consent.granted": "Consent given, version {statement_version} of the statement",
+    "consent.granted_to_vendor": (
+        "Consent to {vendor} given, version {statement_version} of its statement"
+    ),
     "consent.withdrawn": "Consent withdrawn",
+    "consent.expired": "Consent ended: its time was over",
     "consent.challenged": "Words for a spoken consent drawn",
     "consent.spoken": "Consent spoken",
     "consent.not_spoken": "Spoken consent not accepted",

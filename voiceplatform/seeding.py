@@ -18,6 +18,7 @@ SWEEPS = {
     "consent.tasks.erase_due": 1,
     "recordings.tasks.sweep_tickets": 1,
     "consent.tasks.sweep_files": 60,
+    "voices.tasks.sweep_vendors": 60,
 }
 
 

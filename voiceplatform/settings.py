@@ -278,6 +278,13 @@ STUDIO_SECONDS = env.int("OWNVOICE_STUDIO_SECONDS", 1200)
 #: Where voices train: "cpu", "cuda", or "auto", which is a GPU where there is one.
 TRAINING_DEVICE = env.str("OWNVOICE_DEVICE", "auto")
 
+#: Which engine makes voices where a person has not chosen: "auto", "local", or the slug
+#: of a vendor (voices/choosing.py).
+VOICE_ENGINE = env.str("OWNVOICE_ENGINE", "auto")
+#: Credits that one person, and everybody together, may use at a vendor in a month.
+VENDOR_CREDITS_PER_USER = env.int("OWNVOICE_VENDOR_CREDITS_PER_USER", 20_000)
+VENDOR_CREDITS = env.int("OWNVOICE_VENDOR_CREDITS", 100_000)
+
 #: A file of words to draw the spoken consent's from, one a line; ours without it.
 CHALLENGE_WORDS_FILE = env.str("OWNVOICE_CHALLENGE_WORDS", "")
 

@@ -45,6 +45,18 @@ def trigger(
     return migrations.RunPython(run(0), run(1))
 
 
+def lifted() -> migrations.RunPython:
+    """A migration operation: take every trigger off until `migrate` is done.
+
+    On SQLite, for one that rebuilds a table which triggers made in the same run read.
+    """
+
+    def operation(apps: Any, schema_editor: Any) -> None:
+        lift(schema_editor.connection.alias, [operation])
+
+    return migrations.RunPython(operation, operation)
+
+
 def lift(using: str, plan: list[Any]) -> None:
     """Before a migration on SQLite: take every trigger off and note it down."""
     connection = connections[using]

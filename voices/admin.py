@@ -1,7 +1,15 @@
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 
-from .models import TrainingJob, TrainingSample, Voice, VoiceModel, VoiceSample
+from .models import (
+    TrainingJob,
+    TrainingSample,
+    VendorAccount,
+    VendorCharge,
+    Voice,
+    VoiceModel,
+    VoiceSample,
+)
 
 
 class _Evidence:
@@ -46,7 +54,7 @@ class VoiceAdmin(_Evidence, admin.ModelAdmin):
 @admin.register(VoiceModel)
 class VoiceModelAdmin(_Evidence, admin.ModelAdmin):
     list_display = ("voice", "owner", "engine", "status", "created_at")
-    list_filter = ("status", "engine")
+    list_filter = ("status", "engine", "vendor")
     list_select_related = ("voice__user",)
     search_fields = ("voice__name", "voice__user__email")
     date_hierarchy = "created_at"
@@ -85,3 +93,19 @@ class VoiceSampleAdmin(_Link):
     list_select_related = ("job__model__voice",)
     search_fields = ("job__model__voice__user__email",)
     exclude = ("audio",)
+
+
+@admin.register(VendorAccount)
+class VendorAccountAdmin(_Evidence, admin.ModelAdmin):
+    list_display = ("vendor", "credits_left", "voices_left", "asked_at")
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+
+@admin.register(VendorCharge)
+class VendorChargeAdmin(_Link):
+    list_display = ("made_at", "vendor", "job", "credits", "is_settled", "request_id")
+    list_filter = ("vendor", "is_settled")
+    search_fields = ("user__email", "job", "request_id")
+    date_hierarchy = "made_at"

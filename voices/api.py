@@ -55,7 +55,7 @@ class VoiceModelSerializer(serializers.ModelSerializer):
     class Meta:
         model = VoiceModel
         fields = (
-            *("id", "voice", "engine", "status", "quality", "created_at"),
+            *("id", "voice", "engine", "vendor", "status", "quality", "created_at"),
             *("training_job", "recordings"),
         )
         read_only_fields = fields

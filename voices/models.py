@@ -10,10 +10,11 @@ from django.db import models
 from django.db.models import CASCADE, Q
 from django.utils import timezone
 
-from consent.models import Erasure, HoldsFiles
+from consent.models import ConsentGrant, Erasure, HoldsFiles
 from recordings.models import Recording
 from voiceplatform.jobs import MAX_ATTEMPTS, Job, JobQuerySet, Status
 
+from . import vendors
 from .quality import Figure, advice, figures
 
 
@@ -74,12 +75,18 @@ class VoiceModelQuerySet(models.QuerySet["VoiceModel"]):
         return self.filter(voice__user=user)
 
     def permitted(self) -> Self:
-        """Models all of whose takes are still under an open grant."""
+        """Models all of whose takes are still under an open grant.
+
+        One made by a vendor is under the person's yes to that vendor as well.
+        """
         withdrawn = TrainingSample.objects.filter(
             recording__session__grant__withdrawn_at__isnull=False
         )
-        return self.filter(voice__user__is_active=True).exclude(
-            pk__in=withdrawn.values("model")
+        standing = ConsentGrant.objects.standing().values("pk")
+        return (
+            self.filter(voice__user__is_active=True)
+            .filter(Q(engine=VoiceModel.Engine.LOCAL) | Q(vendor_grant__in=standing))
+            .exclude(pk__in=withdrawn.values("model"))
         )
 
     def ready(self) -> Self:
@@ -96,6 +103,7 @@ class VoiceModel(HoldsFiles):
 
     class Engine(models.TextChoices):
         LOCAL = "local", "On this site"
+        VENDOR = "vendor", "At a voice vendor"
 
     class Status(models.TextChoices):
         TRAINING = "training", "Training"
@@ -113,6 +121,14 @@ class VoiceModel(HoldsFiles):
     recordings = models.ManyToManyField(
         Recording, through="TrainingSample", related_name="models"
     )
+    #: Which vendor made it, under which yes, and what it is called there: by our own
+    #: key, known before anything is sent, and by the vendor's id, once there is one.
+    vendor = models.SlugField(blank=True, default="")
+    vendor_grant = models.ForeignKey(
+        ConsentGrant, models.CASCADE, null=True, related_name="vendor_models"
+    )
+    vendor_key = models.UUIDField(null=True, unique=True, editable=False)
+    vendor_voice_id = models.CharField(max_length=64, blank=True, default="")
     #: range_hz, minutes, similarity and what else was measured (`training.measured`).
     quality = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
@@ -123,13 +139,56 @@ class VoiceModel(HoldsFiles):
         ordering = ["-created_at"]
         constraints = [
             models.CheckConstraint(
-                condition=~Q(status="ready") | ~Q(checkpoint=""),
+                condition=~Q(status="ready", engine="local") | ~Q(checkpoint=""),
                 name="voices_ready_model_has_checkpoint",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="ready", engine="vendor") | ~Q(vendor_voice_id=""),
+                name="voices_ready_vendor_model_has_voice_id",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    engine="local",
+                    vendor="",
+                    vendor_voice_id="",
+                    vendor_grant=None,
+                    vendor_key=None,
+                )
+                | Q(
+                    engine="vendor",
+                    checkpoint="",
+                    vendor_grant__isnull=False,
+                    vendor_key__isnull=False,
+                )
+                & ~Q(vendor=""),
+                name="voices_vendor_model_says_which_and_why",
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.voice.name}, {self.created_at:%-d %B %Y}"
+
+    @property
+    def is_at_vendor(self) -> bool:
+        return self.engine == self.Engine.VENDOR
+
+    @property
+    def maker(self) -> str:
+        """Who made it, in words."""
+        if self.is_at_vendor:
+            return vendors.name_of(self.vendor)
+        return "the engine on this site"
+
+    @property
+    def is_being_written(self) -> bool:
+        return self.status == self.Status.TRAINING
+
+    def held_items(self) -> list[tuple[str, str]]:
+        held = super().held_items()
+        if self.is_at_vendor:
+            name = f"{self.vendor}/{self.vendor_key}/{self.vendor_voice_id}"
+            held.append((Erasure.Kind.VENDOR_VOICE, name))
+        return held
 
     @property
     def advice(self) -> list[str]:
@@ -210,6 +269,11 @@ class TrainingJob(HoldsFiles, Job):
     def __str__(self) -> str:
         return f"Training of model {self.model_id}"
 
+    @property
+    def cluster(self) -> str:  # type: ignore[override]
+        """A vendor does the work itself: asking it need not wait for a training."""
+        return "default" if self.model.is_at_vendor else "gpu"
+
     def held_items(self) -> list[tuple[str, str]]:
         return [(Erasure.Kind.WORK_DIRECTORY, f"training/{self.work_name}")]
 
@@ -254,3 +318,62 @@ class VoiceSample(HoldsFiles):
     def path_name(self) -> str:
         """The part of its file's name that its address has."""
         return self.audio.name.removeprefix("samples/").removesuffix(".wav")
+
+
+class VendorAccount(models.Model):
+    """What this site's account at a vendor had left when it was last asked.
+
+    Whoever is about to spend there takes this row first, so that nobody passes a
+    monthly limit by being quick.
+    """
+
+    vendor = models.SlugField(unique=True)
+    credits_left = models.PositiveIntegerField(null=True)
+    voices_left = models.PositiveIntegerField(null=True)
+    asked_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.vendor
+
+
+class VendorChargeQuerySet(models.QuerySet["VendorCharge"]):
+    def visible_to(self, user) -> Self:
+        return self.filter(user=user)
+
+    def this_month(self) -> Self:
+        """By the calendar, in UTC."""
+        return self.filter(
+            made_at__gte=timezone.now().replace(
+                day=1, hour=0, minute=0, second=0, microsecond=0
+            )
+        )
+
+
+class VendorCharge(models.Model):
+    """What one request of a job cost at a vendor, reserved before it is sent.
+
+    A reservation whose outcome nobody learned stays: the vendor may have billed it.
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="vendor_charges"
+    )
+    vendor = models.SlugField()
+    #: The job, as its model's label and its key: "generation.Generation 12".
+    job = models.CharField(max_length=80)
+    #: Ours, one for each request of an attempt at a job: it is paid for once.
+    key = models.CharField(max_length=120, unique=True)
+    credits = models.PositiveIntegerField()
+    #: What the vendor calls the request; empty while its outcome is not known.
+    request_id = models.CharField(max_length=120, blank=True)
+    is_settled = models.BooleanField(default=False)
+    made_at = models.DateTimeField(default=timezone.now)
+
+    objects = VendorChargeQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["vendor", "made_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.credits} credits at {self.vendor} for {self.job}"

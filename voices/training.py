@@ -6,6 +6,7 @@ import math
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from recordings.models import Recording
 from voiceplatform.jobs import IN_PROGRESS, Claim, JobError, Status
 from voiceplatform.working import at_work, deliver, scratch_dir
 
+from . import choosing, vendors
 from .models import (
     TrainingJob,
     TrainingSample,
@@ -32,6 +34,7 @@ from .models import (
     checkpoint_name,
     sample_name,
 )
+from .picking import best_takes
 
 if TYPE_CHECKING:
     from voiceplatform.audio.waveform import Waveform
@@ -111,11 +114,15 @@ def start_training(
 ) -> TrainingJob:
     """A new model of the voice (a new voice without one) and the job that trains it.
 
-    It hears the recordings given, or all the person's kept takes. Raises CannotTrain
-    when there is too little, a take is not theirs to use or not their voice, the voice
-    is in training, or a moderator has to look at it first.
+    It hears the recordings given, or all the person's kept takes; a vendor, chosen in
+    voices/choosing.py, hears the best of them. Raises CannotTrain when there is too
+    little, a take is not theirs to use or not their voice, the voice is in training, a
+    moderator has to look at it first, or the chosen vendor cannot be used.
     """
     _check_person(user)
+    choice = choosing.choose(user)
+    if choice.obstacle:
+        raise CannotTrain(f"{choice.reason} {choice.obstacle}")
     with transaction.atomic():
         if voice is None:
             voice = Voice.objects.create(user=user, name=name)
@@ -130,13 +137,37 @@ def start_training(
         takes = _checked_takes(user, recordings)
         if strange := enrolling.strangers(takes, enrolling.voiceprints_of(takes)):
             raise StrangeTakes(strange)
-        model = VoiceModel.objects.create(voice=voice)
+        if choice.is_local:
+            model = VoiceModel.objects.create(voice=voice)
+        else:
+            model = _model_at_vendor(voice, choice.engine)
+            longest_s = vendors.vendor(choice.engine).limits.samples_s
+            takes = best_takes(takes, longest_s)
+            if not takes:
+                raise CannotTrain(
+                    f"Each of your takes is longer than the {longest_s:.0f} seconds "
+                    f"that {model.maker} is sent. Record some shorter ones."
+                )
         TrainingSample.objects.bulk_create(
             TrainingSample(model=model, recording=take) for take in takes
         )
         job = TrainingJob.objects.create(model=model, preset=preset, seed=seed)
         job.enqueue()
     return job
+
+
+def _model_at_vendor(voice: Voice, vendor: str) -> VoiceModel:
+    """Its key is written down before anything is sent, so that it is made once."""
+    grant = choosing.grant_to(voice.user, vendor)
+    if grant is None:
+        raise CannotTrain(choosing.obstacle_to(voice.user, vendor))
+    return VoiceModel.objects.create(
+        voice=voice,
+        engine=VoiceModel.Engine.VENDOR,
+        vendor=vendor,
+        vendor_grant=grant,
+        vendor_key=uuid.uuid4(),
+    )
 
 
 def _checked_takes(
@@ -294,8 +325,8 @@ def _train(claim: Claim[TrainingJob]) -> None:
     job = claim.job
     directory = work_dir(job)
     directory.mkdir(parents=True, exist_ok=True)
-    takes = list(_read_takes(claim))
-    _check_voice(claim, takes)
+    takes = list(read_takes(claim))
+    check_voice(claim, takes)
     reporter = _Reporter(claim)
 
     def heard(sound: Waveform) -> None:
@@ -414,7 +445,7 @@ def _mean(values: Sequence[float], digits: int) -> float | None:
     return round(sum(values) / len(values), digits) if values else None
 
 
-def _check_voice(claim: Claim[TrainingJob], waveforms: Sequence[Waveform]) -> None:
+def check_voice(claim: Claim[TrainingJob], waveforms: Sequence[Waveform]) -> None:
     """Every take once more before any is learned from. Raises JobError naming them.
 
     Takes from before voiceprints were kept are listened to here.
@@ -424,7 +455,7 @@ def _check_voice(claim: Claim[TrainingJob], waveforms: Sequence[Waveform]) -> No
 
     if match := enrolling.may_train(claim.job.model.voice.user):
         raise JobError(enrolling.in_words(match))
-    takes = list(_takes_of(claim))
+    takes = list(takes_of(claim))
     prints = enrolling.voiceprints_of(takes)
     for take, waveform in zip(takes, waveforms, strict=True):
         if take.pk not in prints:
@@ -435,14 +466,14 @@ def _check_voice(claim: Claim[TrainingJob], waveforms: Sequence[Waveform]) -> No
         raise JobError(f"{strange_in_words(strange)} {TAKES_ARE_SAFE}")
 
 
-def _takes_of(claim: Claim[TrainingJob]) -> QuerySet[Recording]:
+def takes_of(claim: Claim[TrainingJob]) -> QuerySet[Recording]:
     return claim.job.model.recordings.select_related("prompt").order_by("pk")
 
 
-def _read_takes(claim: Claim[TrainingJob]) -> Iterator[Waveform]:
+def read_takes(claim: Claim[TrainingJob]) -> Iterator[Waveform]:
     from voiceplatform.audio.files import read_audio
 
-    recordings = list(_takes_of(claim))
+    recordings = list(takes_of(claim))
     for index, recording in enumerate(recordings):
         claim.heartbeat(
             "Reading your takes", READING_FRACTION * index / len(recordings)

@@ -5,6 +5,7 @@ from . import views
 app_name = "voices"
 urlpatterns = [
     path("", views.voice_list, name="list"),
+    path("engine/", views.choose_engine, name="choose_engine"),
     path("<int:pk>/", views.voice_detail, name="detail"),
     path("<int:pk>/train/", views.voice_train, name="train"),
     path("<int:pk>/delete/", views.voice_delete, name="delete"),

@@ -1,14 +1,16 @@
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from voiceplatform.deleting import confirm_deletion
 from voiceplatform.media import serve_audio
 
-from . import training
+from . import charging, choosing, training, vendors
 from .forms import NewVoiceForm, TrainingForm
 from .models import TrainingJob, Voice, VoiceModel, VoiceSample
 
@@ -28,6 +30,7 @@ def voice_list(request):
         "voices": Voice.objects.visible_to(request.user).with_models(),
         "material": training.material(request.user),
         "form": form,
+        **_engine_context(request.user),
     }
     status = 422 if form.errors else 200
     return render(request, "voices/voice_list.html", context, status=status)
@@ -53,10 +56,44 @@ def voice_detail(request, pk):
         return response
     context["material"] = training.material(request.user)
     context["form"] = TrainingForm()
+
+    context |= _engine_context(request.user)
     context["is_resumable"] = (
         TrainingJob.objects.resumable().filter(model=voice.latest_model).exists()
     )
     return render(request, "voices/voice_detail.html", context)
+
+
+def _engine_context(user):
+    """What makes this person's next voice, why, and what else could."""
+    return {
+        "choice": choosing.choose(user),
+        "engines": choosing.options(),
+        "wanted": choosing.wanted_by(user),
+        "spending": [
+            {
+                "name": vendors.name_of(slug),
+                "used": charging.used_by(user, slug),
+                "limit": settings.VENDOR_CREDITS_PER_USER,
+            }
+            for slug in vendors.configured()
+        ],
+    }
+
+
+@login_required
+@require_POST
+def choose_engine(request):
+    """Keep what the person chose; nothing is made or sent by it."""
+    try:
+        choosing.remember(request.user, request.POST.get("engine", ""))
+    except choosing.UnknownEngine as error:
+        messages.error(request, str(error))
+    url = request.POST.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(
+        url, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return redirect(url if is_ours else "voices:list")
 
 
 @login_required

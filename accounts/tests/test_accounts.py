@@ -291,6 +291,7 @@ def test_export_holds_everything_of_its_owner_and_nothing_else(
         "sessions.json": 1,
         "takes.json": 1,
         "voices.json": 1,
+        "vendor_costs.json": 0,
         "songs.json": 1,
         "sung_takes.json": 1,
         "mixes.json": 1,

@@ -42,7 +42,7 @@ def test_seeded_statement_carries_the_digest_of_its_words(statement):
     assert statement.version == 1
     assert statement.sha256 == hashlib.sha256(statement.body.encode()).hexdigest()
     assert seed_statement() == statement
-    assert ConsentStatement.objects.count() == 1
+    assert ConsentStatement.objects.for_scope(Scope.CLONE_LOCAL).count() == 1
 
 
 def test_published_words_that_differ_from_their_file_are_reported(db):
@@ -121,7 +121,9 @@ def test_withdrawing_takes_every_earlier_yes_of_the_scope_back(
     owner, statement, new_statement
 ):
     old = granting.grant(owner, Scope.CLONE_LOCAL, evidence=YES)
-    vendor = granting.grant(owner, Scope.CLONE_VENDOR, evidence=YES)
+    vendor = granting.grant(
+        owner, Scope.CLONE_VENDOR, vendor="elevenlabs", evidence=YES
+    )
     make_take(make_session(old))
     new_statement()
     new = granting.grant(owner, Scope.CLONE_LOCAL, evidence=YES)
@@ -227,3 +229,61 @@ def test_one_yes_sent_four_times_at_once_is_one_grant(owner, statement):
         thread.join()
     assert given == [ConsentGrant.objects.get().pk] * 4
     assert AuditEvent.objects.filter(action="consent.granted").count() == 1
+
+
+# --- a yes to a vendor
+
+
+def to_vendor(user, **fields):
+    return granting.grant(
+        user, Scope.CLONE_VENDOR, **{"vendor": "elevenlabs", "evidence": YES} | fields
+    )
+
+
+def test_a_yes_to_a_vendor_names_it_and_ends(owner, statement):
+    given = to_vendor(owner)
+    assert to_vendor(owner) == given
+    assert given.statement.scope == Scope.CLONE_VENDOR
+    assert "{vendor}" in given.statement.body
+    lasts = given.expires_at - given.granted_at
+    assert abs(lasts - granting.VENDOR_GRANT_LASTS) < timedelta(minutes=1)
+    assert granting.open_grant(owner, Scope.CLONE_VENDOR, "elevenlabs") == given
+    assert granting.open_grant(owner, Scope.CLONE_VENDOR, "another") is None
+    assert granting.open_grant(owner) is None
+    event = AuditEvent.objects.get(action="consent.granted_to_vendor")
+    assert event.data["vendor"] == "elevenlabs"
+
+
+@pytest.mark.parametrize(
+    ("scope", "vendor"),
+    [
+        (Scope.CLONE_VENDOR, ""),
+        (Scope.CLONE_VENDOR, "nobody"),
+        (Scope.CLONE_LOCAL, "elevenlabs"),
+    ],
+)
+def test_a_yes_to_nobody_known_does_not_count(owner, statement, scope, vendor):
+    with pytest.raises(granting.CannotGrant):
+        granting.grant(owner, scope, vendor=vendor, evidence=YES)
+
+
+def test_new_words_for_recording_leave_the_yes_to_a_vendor_be(
+    owner, statement, new_statement
+):
+    given = to_vendor(owner)
+    new_statement()
+    assert granting.open_grant(owner, Scope.CLONE_VENDOR, "elevenlabs") == given
+
+
+def test_a_yes_that_has_run_out_is_taken_back_by_the_site(owner, statement):
+    given = to_vendor(owner)
+    lasting = granting.grant(owner, Scope.CLONE_LOCAL, evidence=YES)
+    assert granting.expire() == 0
+    ConsentGrant.objects.filter(pk=given.pk).update(expires_at=timezone.now())
+    assert list(ConsentGrant.objects.open()) == [lasting]
+    assert granting.erase_withdrawn() == 1
+    given.refresh_from_db()
+    assert given.withdrawn_at
+    assert given.erasure_receipt
+    assert AuditEvent.objects.get(action="consent.expired").actor is None
+    assert granting.erase_withdrawn() == 0

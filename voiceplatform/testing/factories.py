@@ -253,12 +253,16 @@ def make_voice_model(
     checkpoint: bytes = b"a checkpoint in a test",
     **fields: Any,
 ) -> VoiceModel:
-    """A ready model (its checkpoint is a file, but nothing that sings) on its takes."""
+    """A ready model (its checkpoint is a file, but nothing that sings) on its takes.
+
+    One of the engine `vendor` has no checkpoint.
+    """
     fields = {
         "status": VoiceModel.Status.READY,
         "quality": {"minutes": 4.0, "range_hz": [110.0, 440.0]},
     } | fields
-    if fields["status"] == VoiceModel.Status.READY:
+    is_here = fields.get("engine") != VoiceModel.Engine.VENDOR
+    if is_here and fields["status"] == VoiceModel.Status.READY:
         fields.setdefault("checkpoint", ContentFile(checkpoint, "voice.safetensors"))
     model = VoiceModel.objects.create(voice=voice or make_voice(user), **fields)
     takes = list(recordings) if recordings is not None else [make_recording(user)]

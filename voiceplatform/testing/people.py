@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.utils import timezone
 
 from accounts.models import User
@@ -16,9 +18,12 @@ def make_user(email: str = "mara@example.com", **fields) -> User:
     return User.objects.create_user(email, "a long enough password", **fields)
 
 
-def make_statement(version: int = 1) -> ConsentStatement:
+def make_statement(
+    version: int = 1, scope: str = Scope.CLONE_LOCAL
+) -> ConsentStatement:
     return ConsentStatement.objects.get_or_create(
         version=version,
+        scope=scope,
         defaults={
             "title": "Your voice, your consent",
             "body": "I agree.",
@@ -27,7 +32,13 @@ def make_statement(version: int = 1) -> ConsentStatement:
     )[0]
 
 
-def make_grant(user: User, scope: str = Scope.CLONE_LOCAL) -> ConsentGrant:
+def make_grant(user: User, scope: str = Scope.CLONE_LOCAL, **fields) -> ConsentGrant:
+    """An open one; of scope `clone_vendor`, for ElevenLabs and a year."""
+    if scope == Scope.CLONE_VENDOR:
+        fields = {
+            "vendor": "elevenlabs",
+            "expires_at": timezone.now() + timedelta(days=365),
+        } | fields
     return ConsentGrant.objects.create(
-        user=user, statement=make_statement(), scope=scope
+        user=user, statement=make_statement(scope=scope), scope=scope, **fields
     )

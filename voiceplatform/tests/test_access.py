@@ -117,6 +117,10 @@ URLS: dict[str, Url] = {
     "accounts:close": Url(PERSONAL),
     # Consent and My data
     "consent:statement": Url(PERSONAL),
+    # Without an account at a vendor there is nothing to agree to.
+    "consent:vendor_statement": Url(
+        PERSONAL, lambda rows: {"vendor": "elevenlabs"}, status=404
+    ),
     "consent:my_data": Url(PERSONAL),
     "consent:withdraw": Url(OWNED, lambda rows: {"pk": rows.session.grant_id}),
     "consent:delete take": Url(OWNED, deletable("take", "recording")),
@@ -168,6 +172,9 @@ URLS: dict[str, Url] = {
     ),
     # Voices
     "voices:list": Url(PERSONAL),
+    "voices:choose_engine": Url(
+        PERSONAL, method="post", status=302, data={"engine": "local"}
+    ),
     "voices:detail": Url(OWNED, pk("voice")),
     "voices:train": Url(OWNED, pk("voice"), "post", 302),
     "voices:delete": Url(OWNED, pk("voice")),
