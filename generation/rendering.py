@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import Max
@@ -20,6 +21,12 @@ from voices.models import VoiceModel
 from .mixing_down import ask_for_mix
 from .models import Generation, Song, vocal_name
 from .scoring import score_of
+
+if TYPE_CHECKING:
+    from voiceplatform.audio.waveform import Waveform
+
+    from .guide.performing import Performance
+    from .music.score import Score
 
 #: Shares of the whole: performing the guide takes most of it, singing the rest.
 GUIDE_FRACTION, SUNG_FRACTION = 0.55, 0.95
@@ -78,32 +85,15 @@ def _render(claim: Claim[Generation]) -> None:
     from voiceplatform.audio.files import write_wav
     from voiceplatform.audio.peaks import peaks
     from voiceplatform.audio.waveform import AudioError
-    from voices.engine.synthesis import LocalVoice
 
-    from .guide.performing import perform
-    from .music.score import Score, ScoreError
+    from .music.score import ScoreError
 
     take = claim.job
     claim.heartbeat("Warming up", 0.0)
     with tempfile.TemporaryDirectory(dir=scratch_dir()) as scratch:
-        checkpoint = Path(scratch) / "voice.safetensors"
-        _fetch(take.voice_model.checkpoint, checkpoint)
+        sing = _sing_there if take.voice_model.is_at_vendor else _sing_here
         try:
-            voice = LocalVoice.load(checkpoint)
-            score = Score.from_json(take.score).fitted_to_range(voice.range_hz)
-            performance = perform(
-                score,
-                seed=take.seed,
-                on_progress=_reporter(
-                    claim, "Working out how to sing it", 0.0, GUIDE_FRACTION
-                ),
-            )
-            vocal = voice.sing(
-                performance.features,
-                seed=take.seed,
-                breath_db=score.expression.breath_db,
-                on_progress=_reporter(claim, "Singing", GUIDE_FRACTION, SUNG_FRACTION),
-            )
+            score, performance, vocal = sing(claim, Path(scratch))
         except (AudioError, ScoreError) as error:
             raise JobError(f"This song could not be sung: {error}") from error
         claim.heartbeat("Writing the file", SUNG_FRACTION)
@@ -130,6 +120,62 @@ def _render(claim: Claim[Generation]) -> None:
             return finished
 
         deliver(claim, take.vocal.storage, name, path, finish)
+
+
+def _sing_here(
+    claim: Claim[Generation], scratch: Path
+) -> tuple[Score, Performance, Waveform]:
+    """By the engine on this site: the score as it was sung, how, and the sound."""
+    from voices.engine.synthesis import LocalVoice
+
+    take = claim.job
+    checkpoint = scratch / "voice.safetensors"
+    _fetch(take.voice_model.checkpoint, checkpoint)
+    voice = LocalVoice.load(checkpoint)
+    score, performance = _performed(claim, voice.range_hz)
+    vocal = voice.sing(
+        performance.features,
+        seed=take.seed,
+        breath_db=score.expression.breath_db,
+        on_progress=_reporter(claim, "Singing", GUIDE_FRACTION, SUNG_FRACTION),
+    )
+    return score, performance, vocal
+
+
+def _sing_there(
+    claim: Claim[Generation], scratch: Path
+) -> tuple[Score, Performance, Waveform]:
+    """By the vendor that made the voice."""
+    from .changing import sung_by_vendor
+
+    model = claim.job.voice_model
+    score, performance = _performed(claim, model.quality.get("range_hz"))
+    vocal = sung_by_vendor(
+        claim,
+        performance,
+        is_tuned=score.style == "sing",
+        on_progress=_reporter(
+            claim, f"Singing at {model.maker}", GUIDE_FRACTION, SUNG_FRACTION
+        ),
+    )
+    return score, performance, vocal
+
+
+def _performed(
+    claim: Claim[Generation], range_hz: Sequence[float] | None
+) -> tuple[Score, Performance]:
+    from .guide.performing import perform
+    from .music.score import Score
+
+    score = Score.from_json(claim.job.score)
+    if range_hz:
+        score = score.fitted_to_range((range_hz[0], range_hz[1]))
+    performance = perform(
+        score,
+        seed=claim.job.seed,
+        on_progress=_reporter(claim, "Working out how to sing it", 0.0, GUIDE_FRACTION),
+    )
+    return score, performance
 
 
 def _fetch(stored: FieldFile, path: Path) -> None:

@@ -1,0 +1,216 @@
+"""Songs sung by a voice at a vendor, from the score to the mix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from django.utils import timezone
+
+from consent import granting
+from consent import tasks as consent_tasks
+from consent.models import Erasure, ErasureReceipt
+from generation import changing, rendering, tasks
+from generation.guide import pieces
+from generation.guide.performing import perform
+from generation.models import Generation, Mixdown
+from generation.music.score import Score
+from voiceplatform import jobs
+from voiceplatform.audio.files import read_audio
+from voiceplatform.jobs import Status
+from voiceplatform.testing.factories import make_song, make_tone
+from voices import charging, vendors
+from voices import tasks as voice_tasks
+from voices.engine.metrics import onset_errors, pitch_errors
+from voices.models import VendorCharge, VoiceModel
+from voices.testing import elevenlabs_server as far
+from voices.testing.accounts import (
+    make_checked_takes,
+    make_vendor_grant,
+    make_vendor_model,
+)
+from voices.testing.elevenlabs_server import Fault, KeptVoice, Line, Operation
+from voices.training import start_training
+from voices.vendors import elevenlabs, retrying
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WORDS = "Morning light is on the water\nEvery wave is coming home"
+
+
+@pytest.fixture(autouse=True)
+def every_beat_counts(monkeypatch):
+    monkeypatch.setattr(jobs, "HEARTBEAT_INTERVAL_S", 0.0)
+
+
+@pytest.fixture
+def model(owner, far_end):
+    made = make_vendor_model(
+        owner,
+        recordings=make_checked_takes(owner, n=1),
+        quality={"range_hz": [110.0, 330.0], "minutes": 1.5},
+    )
+    far_end.voices[made.vendor_voice_id] = KeptVoice(
+        f"ownvoice-{made.vendor_key}", [b"a voice"], {}, False
+    )
+    return made
+
+
+@pytest.fixture
+def take(owner, model):
+    song = make_song(owner, lyrics=WORDS, tempo_bpm=120.0, beat="boom-bap")
+    return rendering.ask_for_take(song, model)
+
+
+@pytest.fixture
+def short_pieces(monkeypatch):
+    """Every line is longer than the vendor takes, nearly: one piece a line."""
+    limits = elevenlabs.ElevenLabs.limits
+    monkeypatch.setattr(
+        elevenlabs.ElevenLabs,
+        "limits",
+        type(limits)(limits.samples_s, 5.0, limits.text_characters),
+    )
+
+
+def performed(take):
+    return perform(Score.from_json(take.score), seed=take.seed)
+
+
+def test_from_takes_to_a_song_and_a_rap_to_nothing_left(
+    owner, far_end, short_pieces, monkeypatch
+):
+    """Recorded, agreed to, made there, sung and rapped, taken back, gone there."""
+    make_checked_takes(owner)
+    yes = make_vendor_grant(owner)
+    training = start_training(owner)
+    voice_tasks.train(training.pk)
+    model = VoiceModel.objects.ready().get(training_job=training)
+    assert list(far_end.voices) == [model.vendor_voice_id]
+
+    song = make_song(owner, lyrics=WORDS, tempo_bpm=120.0, beat="boom-bap")
+    take = rendering.ask_for_take(song, model)
+    tasks.render(take.pk)
+    take.refresh_from_db()
+    assert take.status == Status.DONE, take.error
+    with take.vocal.open("rb") as file:
+        vocal = read_audio(file)
+    asked = performed(take)
+    pitch = pitch_errors(vocal, asked.requested_f0_hz)
+    onsets = onset_errors(vocal, asked.onsets_s)
+    assert (vocal.sample_rate_hz, vocal.channels) == (44_100, 1)
+    assert vocal.duration_s == pytest.approx(asked.duration_s, abs=0.02)
+    assert pitch.median_cents <= 10
+    assert onsets.median_ms <= 30
+    assert 0.1 < np.abs(vocal.mono()).max() <= 0.91
+    assert [line["text"] for line in take.lines] == WORDS.splitlines()
+
+    charges = VendorCharge.objects.filter(job=f"generation.Generation {take.pk}")
+    assert far_end.asked(Operation.CHANGE) == charges.count() > 1
+    assert all(charge.is_settled and charge.request_id for charge in charges)
+    assert charging.used_by(owner, "elevenlabs") == far_end.credits
+
+    mix = Mixdown.objects.get()
+    tasks.mix_down(mix.pk)
+    mix.refresh_from_db()
+    assert mix.status == Status.DONE
+
+    # Rap keeps the pitch it comes back with.
+    monkeypatch.setattr("generation.guide.tuning.tuned", not_asked_for)
+    rap = make_song(owner, lyrics=WORDS, style="rap", tempo_bpm=120.0)
+    rapped = rendering.ask_for_take(rap, model)
+    tasks.render(rapped.pk)
+    rapped.refresh_from_db()
+    assert rapped.status == Status.DONE, rapped.error
+    with rapped.vocal.open("rb") as file:
+        flow = onset_errors(read_audio(file), performed(rapped).onsets_s)
+    assert flow.median_ms <= 30
+
+    granting.withdraw(yes)
+    for _ in range(2):
+        Erasure.objects.update(next_attempt_at=timezone.now())
+        consent_tasks.erase_due()
+    assert not Generation.objects.exists()
+    assert (far_end.voices, far_end.history) == ({}, {})
+    assert ErasureReceipt.objects.get().completed_at
+
+
+def test_a_job_taken_up_again_pays_for_nothing_twice(
+    take, far_end, short_pieces, monkeypatch
+):
+    """The worker is killed with every piece sung and nothing stored."""
+    quick(monkeypatch)
+
+    def killed(*args):
+        raise SystemExit
+
+    with monkeypatch.context() as dying:
+        dying.setattr(pieces, "joined", killed)
+        with pytest.raises(SystemExit):
+            tasks.render(take.pk)
+    paid, asked = far_end.credits, far_end.asked(Operation.CHANGE)
+    assert paid > 0
+    Generation.objects.filter(pk=take.pk).update(
+        status=Status.RUNNING, heartbeat_at=timezone.now() - 2 * jobs.CLAIM_TIMEOUT
+    )
+    tasks.render(take.pk)
+    take.refresh_from_db()
+    assert take.status == Status.DONE, take.error
+    assert (far_end.credits, far_end.asked(Operation.CHANGE)) == (paid, asked)
+
+
+def not_asked_for(*args):
+    pytest.fail("rap was tuned")
+
+
+def quick(monkeypatch):
+    """The server gives back what it was sent, without the work of a changed voice."""
+    monkeypatch.setattr(far, "changed", lambda samples, rate_hz, formants: samples)
+
+
+# --- what goes wrong
+
+
+@pytest.fixture
+def unperformed(take, monkeypatch):
+    """The claim of a take, and a sound to be changed that took no time."""
+    quick(monkeypatch)
+    return Generation.objects.claim(take.pk), make_tone(0.5)
+
+
+@pytest.mark.parametrize(
+    ("what", "words", "kept"),
+    [
+        (far.NO_VOICE, "no longer has this voice. Train it again", 0),
+        (far.NO_CREDIT, "has no credit left", 0),
+        (far.BUSY, "has too much to do", 0),
+        (Line.DROPPED, "broke off half-way", 1),
+    ],
+)
+def test_a_failure_is_told_and_billed_only_if_it_may_have_been(
+    unperformed, owner, far_end, what, words, kept
+):
+    claim, tone = unperformed
+    far_end.faults = [Fault(Operation.CHANGE, what)] * retrying.ATTEMPTS
+    with pytest.raises(jobs.JobError, match=words):
+        changing._bought(claim, vendors.vendor("elevenlabs"), tone)
+    assert VendorCharge.objects.count() == kept
+    assert not VendorCharge.objects.filter(is_settled=True).exists()
+
+
+def test_nothing_is_sent_past_the_monthly_limit(unperformed, far_end, settings):
+    claim, tone = unperformed
+    settings.VENDOR_CREDITS_PER_USER = 5
+    with pytest.raises(jobs.JobError, match="Your share of ElevenLabs"):
+        changing._bought(claim, vendors.vendor("elevenlabs"), tone)
+    assert far_end.asked(Operation.CHANGE) == 0
+
+
+def test_nothing_is_sent_once_the_yes_is_taken_back(unperformed, model, far_end):
+    claim, tone = unperformed
+    type(model.vendor_grant).objects.filter(pk=model.vendor_grant_id).update(
+        withdrawn_at=timezone.now()
+    )
+    with pytest.raises(jobs.ClaimLost):
+        changing._bought(claim, vendors.vendor("elevenlabs"), tone)
+    assert far_end.asked(Operation.CHANGE) == 0
+    assert not VendorCharge.objects.exists()
