@@ -41,7 +41,13 @@ def test_third_party_names_every_requirement():
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/consent.md"],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        "docs/consent.md",
+        "docs/vendors.md",
+    ],
 )
 def test_what_the_documents_point_at_exists(document):
     """Links, and paths of code in backticks."""
