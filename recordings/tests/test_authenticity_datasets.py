@@ -283,3 +283,22 @@ def test_a_public_set_is_scored(tmp_path):
     # No genuine clip, so nothing to be mistaken for.
     assert report["eer"] == {"replay": None, "synthetic": None}
     assert set(report["by_system"]) == {"0a1b2c", "vits"}
+
+
+@pytest.mark.parametrize(
+    ("label", "loudspeaker", "is_played"),
+    [
+        ("mic", "", False),
+        ("replay", "", True),
+        ("synthetic", "", None),
+        ("synthetic", "none", False),
+        ("synthetic", "thin laptop", True),
+    ],
+)
+def test_a_manifest_may_say_what_was_played(tmp_path, label, loudspeaker, is_played):
+    make_sounds(tmp_path, "a.wav")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(
+        f"path,label,speaker,system,loudspeaker\na.wav,{label},s,x,{loudspeaker}\n"
+    )
+    assert read_manifest(manifest)[0].is_played is is_played

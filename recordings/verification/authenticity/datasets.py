@@ -29,7 +29,8 @@ class Clip:
     """One labelled sound file.
 
     `system` names what made an attack (a synthesizer, a loudspeaker, "A07") or, for
-    genuine speech, how it was captured; `split` is one of SPLITS.
+    genuine speech, how it was captured; `split` is one of SPLITS. `loudspeaker` is what
+    played it, "none" if nothing did, "" if nobody knows.
     """
 
     path: Path
@@ -37,6 +38,14 @@ class Clip:
     speaker: str
     system: str
     split: str = "test"
+    loudspeaker: str = ""
+
+    @property
+    def is_played(self) -> bool | None:
+        """Whether a loudspeaker was between voice and microphone; None: not known."""
+        if self.label != "synthetic":
+            return self.label == "replay"
+        return self.loudspeaker != "none" if self.loudspeaker else None
 
 
 def read_manifest(path: Path) -> list[Clip]:
@@ -66,6 +75,7 @@ def read_manifest(path: Path) -> list[Clip]:
                 speaker=row["speaker"].strip(),
                 system=row["system"].strip(),
                 split=(row.get("split") or "test").strip(),
+                loudspeaker=(row.get("loudspeaker") or "").strip(),
             )
         )
         _check(clips[-1], f"{path}, line {number}")

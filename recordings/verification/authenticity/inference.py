@@ -22,7 +22,7 @@ from .features import SpectrumSpec
 from .network import LABELS, AuthenticityNetwork, NetworkConfig
 
 KIND = "authenticity"
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
 WEIGHTS_FILE = "authenticity.safetensors"
 WEIGHTS_PATH = Path(__file__).parent / "weights" / WEIGHTS_FILE
 

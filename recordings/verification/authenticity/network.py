@@ -14,6 +14,9 @@ from .features import SPECTRUM, FrontEnd, SpectrumSpec
 
 #: What a take can be, in the order of the network's outputs.
 LABELS = ("mic", "replay", "synthetic")
+#: What the network asks itself, each answer a logit. A machine's voice may be played
+#: back as well, so the three labels are not three kinds of sound.
+QUESTIONS = ("made by a machine", "played by a loudspeaker")
 
 
 @dataclass(frozen=True)
@@ -70,21 +73,21 @@ class AuthenticityNetwork(nn.Module):
         self.pooling = AttentiveStatistics(n_in * height, config)
         self.overall = OverallStatistics(config)
         self.head = nn.Sequential(
-            nn.Dropout(config.dropout), nn.Linear(2 * config.embedding, len(LABELS))
+            nn.Dropout(config.dropout),
+            nn.Linear(2 * config.embedding, len(QUESTIONS)),
         )
 
     def forward(self, samples: torch.Tensor) -> torch.Tensor:
-        """(batch, n_samples) at the spectrum's rate to logits (batch, 3)."""
-        return self.judge(self.front_end(samples))
+        """(batch, n_samples) at the spectrum's rate to log-probabilities (batch, 3)."""
+        return labelled(self.head(self.embed(self.front_end(samples))))
 
-    def judge(self, images: torch.Tensor) -> torch.Tensor:
-        """(batch, n_channels, n_bands, frames) to logits (batch, 3)."""
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """(batch, n_channels, n_bands, frames) to (batch, 2 embeddings)."""
         overall = self.overall(images)
         images = images.contiguous(memory_format=torch.channels_last)
         seen = self.body(self.stem(images))
         pooled = self.pooling(seen.flatten(1, 2))
-        logits: torch.Tensor = self.head(torch.cat([pooled, overall], dim=1))
-        return logits
+        return torch.cat([pooled, overall], dim=1)
 
     def n_weights(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
@@ -104,6 +107,20 @@ class AuthenticityNetwork(nn.Module):
             )
         except RuntimeError as error:
             raise ValueError(" ".join(str(error).split())) from error
+
+
+def labelled(answers: torch.Tensor) -> torch.Tensor:
+    """Logits of QUESTIONS (batch, 2) to log-probabilities of LABELS (batch, 3)."""
+    machine, played = answers.unbind(dim=1)
+    human = functional.logsigmoid(-machine)
+    return torch.stack(
+        [
+            human + functional.logsigmoid(-played),
+            human + functional.logsigmoid(played),
+            functional.logsigmoid(machine),
+        ],
+        dim=1,
+    )
 
 
 class ResidualBlock(nn.Module):

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
 from voiceplatform.audio.tensors import read_tensors, write_tensors
@@ -25,12 +26,12 @@ from .calibration import fit_temperature
 from .datasets import Clip
 from .features import FrontEnd
 from .inference import WEIGHTS_FILE, Classifier, fitted
-from .network import LABELS, AuthenticityNetwork, NetworkConfig
+from .network import LABELS, AuthenticityNetwork, NetworkConfig, labelled
 from .pool import DEGRADED, PLAIN, Pool, gather, respoken
 
 logger = logging.getLogger(__name__)
 
-STATE_VERSION = "1"
+STATE_VERSION = "2"
 STATE_FILE = "state.safetensors"
 
 
@@ -44,7 +45,7 @@ class TrainingConfig:
 
     #: Steps of each cycle: each later one learns at half the rate from clips that half
     #: as much befalls.
-    cycles: tuple[int, ...] = (2000, 750)
+    cycles: tuple[int, ...] = (3800, 1700)
     batch_s: float = 64.0
     least_batch: int = 14
     most_batch: int = 40
@@ -59,6 +60,15 @@ class TrainingConfig:
     degraded_share: float = 0.6
     respoken_share: float = 0.3
     most_respoken_semitones: float = 2.0
+    #: Beside the label it is asked whether each crop was played, and what made it: with
+    #: this weight each. What tells one machine from another tells machines apart.
+    played_weight: float = 0.5
+    system_weight: float = 0.3
+    #: Systems drawn so many times as often as the others of their label: copies of a
+    #: recording, in which nothing is wrong but what the vocoder did.
+    drawn_oftener: Mapping[str, float] = field(
+        default_factory=lambda: {"world": 2.0, "hifigan": 2.0, "engine": 2.0}
+    )
     save_every_s: float = 60.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -105,10 +115,16 @@ OnProgress = Callable[[TrainingProgress], None]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """`images` (batch, channels, bands, frames) and `labels` (batch,) of one step."""
+    """What one step learns from.
+
+    `images` (batch, channels, bands, frames); the others (batch,): `labels` of LABELS,
+    `systems` of the trainer's, `played` 1, 0 or, where nobody knows, NaN.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
+    systems: torch.Tensor
+    played: torch.Tensor
     dropout_seed: int
 
 
@@ -191,36 +207,48 @@ class Trainer:
         self.network = AuthenticityNetwork(config.network)
         self.network.to(memory_format=torch.channels_last)
         self.front_end = FrontEnd(config.network.spectrum)
+        self.systems = sorted({clip.system for clip in pool.clips})
+        # Learned from, and left behind.
+        self.namer = nn.Linear(2 * config.network.embedding, len(self.systems))
+        self.learned = nn.ModuleDict({"network": self.network, "namer": self.namer})
         self.average = {
             name: tensor.detach().clone()
             for name, tensor in self.network.state_dict().items()
         }
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), weight_decay=config.weight_decay
+            self.learned.parameters(), weight_decay=config.weight_decay
         )
         self.by_label = [self._by_system(label) for label in range(len(LABELS))]
 
     def prepare(self, step: int) -> Batch:
         """What a step learns from: by the seed and its number, whatever came before."""
         random = np.random.default_rng((self.seed, 1, step))
-        samples, labels = self.batch(random)
+        samples, chosen = self.batch(random)
         generator = torch.Generator().manual_seed(int(random.integers(2**62)))
         with torch.no_grad():
             images = augmented_images(
                 self.front_end, samples, self.config.augmentation_at(step), generator
             )
-        return Batch(images, labels, int(random.integers(2**62)))
+        clips = [self.pool.clips[index] for index in chosen]
+        known = [clip.is_played for clip in clips]
+        return Batch(
+            images=images,
+            labels=torch.from_numpy(self.pool.labels[chosen]),
+            systems=torch.tensor([self.systems.index(c.system) for c in clips]),
+            played=torch.tensor([math.nan if k is None else float(k) for k in known]),
+            dropout_seed=int(random.integers(2**62)),
+        )
 
     def train_step(self, batch: Batch) -> float:
         """One batch forward and back, the weights and their average moved; the loss."""
         config = self.config
         torch.manual_seed(batch.dropout_seed)
         self.network.train()
-        loss = functional.cross_entropy(self.network.judge(batch.images), batch.labels)
+        loss = self.loss(batch)
         self.optimizer.param_groups[0]["lr"] = config.learning_rate_at(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
+        torch.nn.utils.clip_grad_norm_(self.learned.parameters(), config.clip_norm)
         self.optimizer.step()
         self.step += 1
         # Young averages remember less: the first steps are soon forgotten.
@@ -233,10 +261,27 @@ class Trainer:
                     self.average[name].copy_(tensor)
         return float(loss.detach())
 
-    def batch(self, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Crops (batch, n_samples) and labels (batch,).
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Of the label, of whether it was played, and of what made it."""
+        embedded = self.network.embed(batch.images)
+        answers = self.network.head(embedded)
+        loss = functional.nll_loss(labelled(answers), batch.labels)
+        known = ~batch.played.isnan()
+        if known.any():
+            loss = loss + self.config.played_weight * (
+                functional.binary_cross_entropy_with_logits(
+                    answers[known, 1], batch.played[known]
+                )
+            )
+        named = functional.cross_entropy(self.namer(embedded), batch.systems)
+        total: torch.Tensor = loss + self.config.system_weight * named
+        return total
 
-        Labels equally often, within a label its systems, within a system its clips.
+    def batch(self, random: np.random.Generator) -> tuple[torch.Tensor, np.ndarray]:
+        """Crops (batch, n_samples) and the clips they are of (batch,).
+
+        Labels equally often, within a label its systems by their weight, within a
+        system its clips.
         """
         config = self.config
         rate = config.network.spectrum.sample_rate_hz
@@ -250,12 +295,13 @@ class Trainer:
         n_samples = round(crop_s * rate)
         labels = np.arange(size) % len(LABELS)
         samples = np.empty((size, n_samples), np.float32)
+        chosen = np.empty(size, np.int64)
         for row, label in enumerate(labels):
-            systems = self.by_label[label]
-            members = systems[int(random.integers(len(systems)))]
-            clip = int(members[int(random.integers(len(members)))])
-            samples[row] = self._crop(clip, n_samples, random)
-        return torch.from_numpy(samples), torch.from_numpy(labels)
+            systems, weights = self.by_label[label]
+            members = systems[int(random.choice(len(systems), p=weights))]
+            chosen[row] = members[int(random.integers(len(members)))]
+            samples[row] = self._crop(int(chosen[row]), n_samples, random)
+        return torch.from_numpy(samples), chosen
 
     def _crop(
         self, clip: int, n_samples: int, random: np.random.Generator
@@ -277,14 +323,18 @@ class Trainer:
             sound = respoken(sound, ratio)
         return fitted(sound, n_samples)[:n_samples]
 
-    def _by_system(self, label: int) -> list[np.ndarray]:
+    def _by_system(self, label: int) -> tuple[list[np.ndarray], np.ndarray]:
+        """The clips of each system of a label, and the share each is drawn with."""
         train = self.pool.of_split("train")
         members: dict[str, list[int]] = {}
         for index in train:
             if self.pool.labels[index] == label:
                 system = self.pool.clips[index].system
                 members.setdefault(system, []).append(int(index))
-        return [np.array(members[system]) for system in sorted(members)]
+        oftener = self.config.drawn_oftener
+        weights = np.array([oftener.get(system, 1.0) for system in sorted(members)])
+        systems = [np.array(members[system]) for system in sorted(members)]
+        return systems, weights / weights.sum()
 
     def averaged(self) -> AuthenticityNetwork:
         """The network as its weights were on average."""
@@ -312,14 +362,18 @@ class Trainer:
     def run(self) -> str:
         """What makes a saved state one of this very run."""
         told = json.dumps([asdict(self.config), self.seed], sort_keys=True)
-        clips = [f"{c.path}\0{c.label}\0{c.system}\0{c.split}" for c in self.pool.clips]
+        clips = [
+            f"{c.path}\0{c.label}\0{c.system}\0{c.split}\0{c.is_played}"
+            for c in self.pool.clips
+        ]
         return hashlib.sha256("\n".join([told, *clips]).encode()).hexdigest()
 
     def save(self, path: Path) -> None:
         """Raises OSError when the disk is full; the older state is then still there."""
         tensors = {f"network.{k}": v for k, v in self.network.tensors().items()}
         tensors |= {f"average.{k}": v.numpy() for k, v in self.average.items()}
-        names = [name for name, _ in self.network.named_parameters()]
+        tensors |= {f"namer.{k}": v.numpy() for k, v in self.namer.state_dict().items()}
+        names = [name for name, _ in self.learned.named_parameters()]
         states = self.optimizer.state_dict()["state"]
         for index, state in states.items():
             for kind in ("exp_avg", "exp_avg_sq", "step"):
@@ -341,12 +395,15 @@ class Trainer:
             }
 
         self.network.take_tensors(of("network."))
+        self.namer.load_state_dict(
+            {name: torch.from_numpy(t.copy()) for name, t in of("namer.").items()}
+        )
         self.average = {
             name: torch.from_numpy(tensor.copy())
             for name, tensor in of("average.").items()
         }
         parts = {kind: of(f"{kind}.") for kind in ("exp_avg", "exp_avg_sq", "step")}
-        for name, parameter in self.network.named_parameters():
+        for name, parameter in self.learned.named_parameters():
             if name in parts["step"]:
                 state = self.optimizer.state[parameter]
                 for kind, tensors in parts.items():
