@@ -274,7 +274,7 @@ def test_the_best_weights_are_kept_and_no_betterment_ends_a_stage(heard, monkeyp
     seen = []
     stage = trainer.stages[0]
 
-    def measured(random, *, held_out):
+    def measured(random, *, held_out=False):
         if held_out:
             seen.append({k: p.detach().clone() for k, p in stage.parameters.items()})
             return torch.tensor(next(told))
@@ -307,7 +307,8 @@ def test_the_voice_is_heard_while_it_learns_and_learns_no_other_way(
         on_sample=samples.append,
     )
     silent = train(takes, other, config=config, seed=0, on_progress=nothing)
-    assert len(samples) == SMALL.acoustic_steps + SMALL.vocoder_steps
+    # One a step, and the finished voice.
+    assert len(samples) == SMALL.acoustic_steps + SMALL.vocoder_steps + 1
     for sample in samples:
         assert sample.sample_rate_hz == 44_100
         assert 1.0 < sample.duration_s <= 6.1
@@ -326,7 +327,12 @@ def test_half_the_precision_learns_the_same(heard):
             loss.backward()
             losses.append(float(loss.detach()))
         assert losses[1] == pytest.approx(losses[0], rel=0.02)
-        assert losses[1] != losses[0]
+        # The loss of an untrained vocoder may be the same to the bit.
+        networks = [getattr(trainer.model, name) for trainer in (exact, coarse)]
+        assert any(
+            not torch.equal(one.grad, other.grad)
+            for one, other in zip(*(n.parameters() for n in networks), strict=True)
+        )
     size = torch.nn.utils.get_total_norm(
         [p.grad for p in exact.model.acoustic.parameters()]
     )
@@ -366,7 +372,7 @@ def test_steps_whose_loss_is_no_number_are_skipped_and_too_many_end_it(
     poisoned_loss = trainer.acoustic_loss(np.random.default_rng(0)) * float("nan")
     assert stage.step_once(lambda random: poisoned_loss) is None
     assert all(torch.equal(p, before[k]) for k, p in stage.parameters.items())
-    monkeypatch.setattr(trainer, "acoustic_loss", lambda random: poisoned_loss)
+    monkeypatch.setitem(trainer._losses, "acoustic", lambda random: poisoned_loss)
     with pytest.raises(TrainingDivergedError):
         trainer.run(save=lambda stage: None, on_progress=nothing)
 
