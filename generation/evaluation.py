@@ -25,6 +25,7 @@ from voiceplatform.audio.files import read_audio, write_wav
 from voiceplatform.audio.speakers import speaker_embedding
 from voiceplatform.audio.waveform import SAMPLE_RATE_HZ, AudioError, Waveform
 from voiceplatform.audio.words import transcribe, word_error_rate
+from voices.engine.choices import SHIPPED, Parts
 from voices.engine.features import MEL_SPEC, SILENCE_DB, Features, extract
 from voices.engine.metrics import (
     dnsmos,
@@ -110,6 +111,7 @@ def evaluate(
     strangers: Path | None = None,
     seed: int = 0,
     on_progress: Callable[[str], None] = lambda line: None,
+    parts: Parts = SHIPPED,
 ) -> Report:
     """Train on a folder of one speaker's WAV files, sing, convert, measure.
 
@@ -118,6 +120,7 @@ def evaluate(
     (listening to the takes included), `takes_minutes` limits the takes it learns from.
     With a folder of `strangers`, one person a file, every item also says which of them
     it is most like ("nearest") and how much more it is like its own person ("margin").
+    `parts` are the content encoder and vocoder to train with.
 
     Raises EvaluationError for arguments that cannot be used.
     """
@@ -138,10 +141,15 @@ def evaluate(
 
     started = time.monotonic()
     checkpoint = train(
-        takes, out / "voice", config=config, seed=seed, on_progress=training
+        takes,
+        out / "voice",
+        config=config,
+        seed=seed,
+        on_progress=training,
+        parts=parts,
     )
     train_seconds = time.monotonic() - started
-    voice = LocalVoice.load(checkpoint)
+    voice = LocalVoice.load(checkpoint, parts)
 
     stretches = _joined(held_out)
     person = speaker_embedding(stretches)
@@ -151,7 +159,9 @@ def evaluate(
     for name, score in scores:
         on_progress(f"song {name}")
         begun = time.monotonic()
-        performance = perform(score.fitted_to_range(voice.range_hz), seed=seed)
+        performance = perform(
+            score.fitted_to_range(voice.range_hz), seed=seed, encoder=voice.encoder
+        )
         sung = voice.sing(
             performance.features, seed=seed, breath_db=score.expression.breath_db
         )
@@ -171,7 +181,7 @@ def evaluate(
         on_progress(f"guide {path.name}")
         take = read_audio(path)
         begun = time.monotonic()
-        features = extract(take)
+        features = extract(take, encoder=voice.encoder)
         sung = voice.sing(features, seed=seed)
         seconds = time.monotonic() - begun
         heard = transcribe(take)
@@ -187,7 +197,7 @@ def evaluate(
     for number, take in enumerate(stretches[:COPIES], start=1):
         on_progress(f"copy {number}")
         begun = time.monotonic()
-        features = extract(take)
+        features = extract(take, encoder=voice.encoder)
         sung = voice.sing(features, seed=seed)
         seconds = time.monotonic() - begun
         item = _measured(

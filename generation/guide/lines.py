@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from generation.guide.alignment import TimedPhone, phone_times
 from generation.guide.voice import SAMPLE_RATE_HZ, Spoken, speak
 from voiceplatform.audio.waveform import Waveform
+from voices.engine.content import WHISPER, ContentEncoder
 from voices.engine.features import Features, extract_many
 
 _CACHED_LINES = 128
@@ -34,21 +35,24 @@ class GuideLine:
         return max(self.phones[0].start_s / 2, 0.0)
 
 
-_cache: OrderedDict[tuple[str, float], GuideLine] = OrderedDict()
+_Key = tuple[str, float, str]
+_cache: OrderedDict[_Key, GuideLine] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
 def read_lines(
-    lines: Sequence[str], *, speed: float
+    lines: Sequence[str], *, speed: float, encoder: ContentEncoder | None = None
 ) -> Iterator[tuple[float, dict[str, GuideLine]]]:
     """Read phone strings aloud; yields (share done, all lines read so far).
 
-    Lines that occur twice, or were read before in this process, are read once.
+    `encoder` hears the content (default: the one that ships). Lines that occur twice,
+    or were read before in this process, are read once.
     """
+    heard_by = encoder.part if encoder else WHISPER
     read: dict[str, GuideLine] = {}
     pending: list[str] = []
     for line in dict.fromkeys(lines):
-        known = _recall(line, speed)
+        known = _recall((line, speed, heard_by.digest))
         if known is None:
             pending.append(line)
         else:
@@ -61,11 +65,12 @@ def read_lines(
             line = pending.pop(0)
             batch[line] = speak(line, speed=speed)
         heard = extract_many(
-            [Waveform(spoken.samples, SAMPLE_RATE_HZ) for spoken in batch.values()]
+            [Waveform(spoken.samples, SAMPLE_RATE_HZ) for spoken in batch.values()],
+            encoder=encoder,
         )
         for (line, spoken), features in zip(batch.items(), heard, strict=True):
             read[line] = GuideLine(phone_times(spoken), features, spoken)
-            _remember(line, speed, read[line])
+            _remember((line, speed, heard_by.digest), read[line])
         yield len(read) / total, read
 
 
@@ -73,16 +78,16 @@ def _seconds(spoken: Spoken) -> float:
     return len(spoken.samples) / SAMPLE_RATE_HZ
 
 
-def _recall(line: str, speed: float) -> GuideLine | None:
+def _recall(key: _Key) -> GuideLine | None:
     with _cache_lock:
-        known = _cache.get((line, speed))
+        known = _cache.get(key)
         if known is not None:
-            _cache.move_to_end((line, speed))
+            _cache.move_to_end(key)
         return known
 
 
-def _remember(line: str, speed: float, reading: GuideLine) -> None:
+def _remember(key: _Key, reading: GuideLine) -> None:
     with _cache_lock:
-        _cache[(line, speed)] = reading
+        _cache[key] = reading
         while len(_cache) > _CACHED_LINES:
             _cache.popitem(last=False)

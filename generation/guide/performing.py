@@ -24,6 +24,7 @@ from generation.guide.warping import (
 )
 from generation.music.g2p import SONORANTS, VOICELESS
 from generation.music.score import Score
+from voices.engine.content import ContentEncoder
 from voices.engine.features import LOUDNESS_FLOOR_DB, MEL_SPEC, Features
 
 #: Sung words are read more slowly, so that vowels have a middle to hold; consonants
@@ -75,10 +76,12 @@ def perform(
     score: Score,
     *,
     seed: int = 0,
+    encoder: ContentEncoder | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Performance:
     """Perform a score. The seed varies vibrato, drift and scoops.
 
+    `encoder` is the one the voice that will sing needs (default: what ships).
     `on_progress` is told the share done, 0-1, in the calling thread; it may raise to
     stop. Lines read before in this process are not read again.
     """
@@ -91,7 +94,9 @@ def perform(
         for line in line_numbers
     }
     readings: dict[str, GuideLine] = {}
-    for share, read in read_lines(list(told.values()), speed=_SPEED[score.style]):
+    for share, read in read_lines(
+        list(told.values()), speed=_SPEED[score.style], encoder=encoder
+    ):
         readings = read
         tell(_READING_SHARE * share)
     frame_s = MEL_SPEC.frame_s
@@ -122,7 +127,9 @@ def perform(
         _write_line(score, part, times_s, content, voiced, loudness_db)
         tell(_READING_SHARE + (1 - _READING_SHARE) * (number + 1) / len(parts))
     return Performance(
-        features=Features(content, f0_hz, voiced, loudness_db),
+        features=Features(
+            content, f0_hz, voiced, loudness_db, parts[0].reading.features.encoder
+        ),
         requested_f0_hz=np.where(voiced, f0_hz, 0.0).astype(np.float32),
         words=score.words,
         onsets_s=vowel_onsets_s(score),

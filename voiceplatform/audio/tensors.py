@@ -197,3 +197,19 @@ def read_tensors(path: Path, kind: str, version: str) -> Stored | None:
         return load_tensors(path, kind, version)
     except CheckpointError:
         return None
+
+
+def check_tensors(
+    tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], of: str
+) -> None:
+    """Raises CheckpointError unless these are the names and shapes, and all numbers."""
+    if set(expected) != set(tensors):
+        odd = sorted(set(expected) ^ set(tensors))[0]
+        raise CheckpointError(f"{of} and its configuration disagree on {odd}")
+    for name, shape in expected.items():
+        if tensors[name].shape != shape:
+            raise CheckpointError(
+                f"{name} of {of} is {tensors[name].shape}, expected {shape}"
+            )
+        if not np.isfinite(tensors[name]).all():
+            raise CheckpointError(f"{name} of {of} holds values that are not numbers")

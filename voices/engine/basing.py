@@ -10,6 +10,7 @@ from voiceplatform.audio.files import read_audio
 from voiceplatform.audio.tensors import read_tensors, write_tensors
 from voiceplatform.audio.waveform import AudioError, Waveform
 
+from .choices import SHIPPED, Parts
 from .corpus import TooLittleAudioError, digest_of, prepare
 from .datasets import Clip, duration_s, without
 from .training import OnProgress, Trainer, TrainingConfig, TrainingProgress
@@ -40,11 +41,13 @@ def train_base(
     seed: int,
     held_out: Sequence[str] = (),
     on_progress: OnProgress,
+    parts: Parts = SHIPPED,
 ) -> Path:
     """Train both networks over the speakers of `clips`; write 16-bit weights to `out`.
 
     Nobody of `held_out` is heard. Whose sound it was, and under which licences, goes
     into the weights' summary: see `made_from`. Resumes from `work_dir` as `train` does.
+    What is made fits these `parts` and no others.
 
     Raises DatasetError for somebody to hold out who is not there, AudioError if there
     are fewer than two speakers, too little is voiced, or a file cannot be read.
@@ -55,7 +58,7 @@ def train_base(
     if len(order) < 2:
         raise AudioError("base weights need the speech of several speakers")
     takes = _Files([clip.path for clip in clips])
-    run = digest_of(takes, names, seed, config)
+    run = digest_of(takes, names, seed, config, parts.needs)
     data = made_from(clips, [duration_s(clip.path) for clip in clips])
 
     def listening(share: float) -> None:
@@ -69,13 +72,14 @@ def train_base(
             minimum_s=config.minimum_voiced_s,
             speakers=[order[name] for name in names],
             on_progress=listening,
+            parts=parts,
         )
     except TooLittleAudioError as error:
         raise AudioError(
             "there is too little speech to train a base on: about "
             f"{error.missing_s:.0f} seconds more are needed"
         ) from error
-    trainer = Trainer(corpus, config, seed, n_speakers=len(order))
+    trainer = Trainer(corpus, config, seed, n_speakers=len(order), parts=parts)
     state = read_tensors(work_dir / STATE_FILE, "base-training", "1")
     if state is not None and state.details["run"] == run:
         trainer.restore(state.tensors, state.details)

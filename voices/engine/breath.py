@@ -9,6 +9,7 @@ measured on takes and on copies of them where the pitch is steady, and taken dow
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 
@@ -80,9 +81,15 @@ def _valleys_db(window: np.ndarray, f0_hz: float) -> list[float]:
 def fitted_breath_db(model: VoiceModel, corpus: Corpus, *, seed: int) -> float:
     """The gain on the noise under voiced sound that makes copies as clear as takes, dB.
 
-    Between the last of GAINS_DB and 0; 0 where too little of the takes is steady.
+    Between the last of GAINS_DB and 0; 0 where too little of the takes is steady, and
+    for an operator's vocoder, whose noise cannot be told apart.
     """
-    heard = [_stretch(corpus, first) for first in _stretches(corpus)]
+    if model.needs.vocoder is not None:
+        return 0.0
+    heard = [
+        (samples, replace(features, encoder=model.needs.encoder))
+        for samples, features in (_stretch(corpus, at) for at in _stretches(corpus))
+    ]
     real = np.concatenate([valleys_db(*pair) for pair in heard])
     if len(real) < _FEWEST_FRAMES:
         return 0.0

@@ -14,18 +14,28 @@ import torch
 
 from voiceplatform.audio.words import WHISPER_TINY_EN
 
+from .parts import Part
+
 
 class ContentEncoder(Protocol):
     """Anything that turns 16 kHz speech into content vectors at a fixed rate."""
 
     dim: int
     frame_s: float
+    part: Part
 
     def encode(self, samples: np.ndarray) -> np.ndarray:
         """(n,) float32 at 16 kHz -> (frames, dim) float32, frame j at j * frame_s."""
 
 
 CONTENT_RATE_HZ = 16_000
+#: The encoder that ships.
+WHISPER = Part(
+    kind="whisper-tiny.en",
+    sha256=WHISPER_TINY_EN.sha256,
+    shape={"dim": 384, "frame_s": 0.02},
+    licence="MIT",
+)
 
 
 class WhisperEncoder:
@@ -39,6 +49,7 @@ class WhisperEncoder:
 
     dim = 384
     frame_s = 0.02
+    part = WHISPER
 
     window_s = 2.0
     every_s = 0.5

@@ -16,9 +16,12 @@ from voiceplatform.audio.tensors import CheckpointError, map_tensors, writing_te
 from voiceplatform.audio.waveform import AudioError, Waveform
 
 from .bandwidth import bandwidth_hz
+from .choices import SHIPPED, Parts
+from .content import WHISPER, ContentEncoder
 from .excitation import pulse_train
 from .features import MEL_SPEC, Features, extract_many, mono_at_full_rate
-from .mel import log_mel_envelope, loudness_db
+from .mel import loudness_db
+from .parts import Part
 
 #: Takes are brought to this A-weighted level over their voiced frames, in dB.
 REFERENCE_DB = -24.0
@@ -78,13 +81,14 @@ class Corpus:
         """Of the takes as recorded."""
         return self.n_plain * MEL_SPEC.frame_s
 
-    def features(self, part: slice) -> Features:
-        """Frames of it as something to sing."""
+    def features(self, part: slice, encoder: Part = WHISPER) -> Features:
+        """Frames of it as something to sing; `encoder` is what heard the takes."""
         return Features(
             content=self.content[part].astype(np.float32),
             f0_hz=self.f0_hz[part],
             voiced=self.voiced[part],
             loudness_db=self.loudness_db[part] + np.float32(REFERENCE_DB),
+            encoder=encoder,
         )
 
     @property
@@ -99,6 +103,9 @@ class Corpus:
         """The bandwidth a tenth of the recorded takes have or exceed, in Hz."""
         return float(np.percentile(self.bandwidth_hz[: self.n_plain], 90))
 
+
+#: Sound and pitch -> the mel to draw: `Parts.mel`.
+MelOf = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 _ARRAYS = tuple(name for name in Corpus.__annotations__ if name != "n_plain")
 
@@ -120,28 +127,32 @@ def prepare(
     minimum_s: float,
     speakers: Sequence[int] | None = None,
     on_progress: Callable[[float], None],
+    parts: Parts = SHIPPED,
 ) -> Corpus:
     """The corpus of these takes, read from `path` if it is theirs, else made and kept.
 
     `speakers` numbers the person of each take (default: one person, whose takes keep
-    their levels relative to each other; else each take is levelled alone). Calls
-    `on_progress` with the share done. Raises TooLittleAudioError if under `minimum_s`
-    seconds of the takes are voiced.
+    their levels relative to each other; else each take is levelled alone). `parts`
+    hear the content and say which mel to draw. Calls `on_progress` with the share
+    done. Raises TooLittleAudioError if under `minimum_s` seconds of the takes are
+    voiced.
     """
-    digest = digest_of(takes, seed, speakers)
+    digest = digest_of(takes, seed, speakers, parts.needs)
     corpus = _stored(path, digest)
     if corpus is None:
-        parts = _listened(takes, lambda share: on_progress(0.7 * share))
-        voiced_s = sum(p.features.voiced.sum() for p in parts) * MEL_SPEC.frame_s
+        encoder = parts.encoder_of(parts.needs)
+        heard = _listened(takes, encoder, lambda share: on_progress(0.7 * share))
+        voiced_s = sum(p.features.voiced.sum() for p in heard) * MEL_SPEC.frame_s
         if voiced_s < minimum_s:
             raise TooLittleAudioError((minimum_s - voiced_s) * 1.6)
         _write(
             path,
             digest,
             takes,
-            parts,
+            heard,
             seed=seed,
             speakers=speakers,
+            mel_of=parts.mel,
             on_progress=lambda share: on_progress(0.7 + 0.3 * share),
         )
         corpus = _stored(path, digest)
@@ -164,7 +175,7 @@ def _stored(path: Path, digest: str) -> Corpus | None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _Stretch:
     """A stretch of a take, in samples at the take's rate, and what is heard in it.
 
     `n_samples` is its length at 44.1 kHz.
@@ -185,8 +196,10 @@ def _samples(takes: Sequence[Waveform], take: int, start: int, stop: int) -> np.
 
 
 def _listened(
-    takes: Sequence[Waveform], on_progress: Callable[[float], None]
-) -> list[_Part]:
+    takes: Sequence[Waveform],
+    encoder: ContentEncoder,
+    on_progress: Callable[[float], None],
+) -> list[_Stretch]:
     """What is heard in the takes, in their order, where anything is voiced."""
     stretches: list[tuple[int, int, int]] = []
     lengths_s: list[float] = []
@@ -198,14 +211,16 @@ def _listened(
             if length_s > 0.25:
                 stretches.append((index, start, stop))
                 lengths_s.append(length_s)
-    parts: list[_Part] = []
+    parts: list[_Stretch] = []
     done_s = 0.0
     for group in _groups(lengths_s, 10.0):
         on_progress(done_s / sum(lengths_s))
         sounds = [_samples(takes, *stretches[i]) for i in group]
-        heard = extract_many([Waveform(s, MEL_SPEC.sample_rate_hz) for s in sounds])
+        heard = extract_many(
+            [Waveform(s, MEL_SPEC.sample_rate_hz) for s in sounds], encoder=encoder
+        )
         parts += [
-            _Part(*stretches[i], len(sound), features)
+            _Stretch(*stretches[i], len(sound), features)
             for i, sound, features in zip(group, sounds, heard, strict=True)
             if features.voiced.any()
         ]
@@ -217,10 +232,11 @@ def _write(
     path: Path,
     digest: str,
     takes: Sequence[Waveform],
-    parts: Sequence[_Part],
+    parts: Sequence[_Stretch],
     *,
     seed: int,
     speakers: Sequence[int] | None,
+    mel_of: MelOf,
     on_progress: Callable[[float], None],
 ) -> None:
     """The corpus of these parts, a part at a time."""
@@ -235,7 +251,9 @@ def _write(
         for part, shift in zip(parts, shifts, strict=True)
     ]
     *firsts, n_frames = np.cumsum([0, *n_plain, *n_shifted]).tolist()
-    pieces = _pieces(takes, parts, zip(shifts, n_shifted, strict=True), speakers)
+    pieces = _pieces(
+        takes, parts, zip(shifts, n_shifted, strict=True), speakers, mel_of
+    )
     start = next(pieces)
     shapes = {
         name: (rows.dtype, (n_frames, *rows.shape[1:])) for name, rows in start.items()
@@ -251,9 +269,10 @@ def _write(
 
 def _pieces(
     takes: Sequence[Waveform],
-    parts: Sequence[_Part],
+    parts: Sequence[_Stretch],
     shifts: Iterable[tuple[float, int]],
     speakers: Sequence[int] | None,
+    mel_of: MelOf,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Every part as recorded, and after each its shifted copy.
 
@@ -270,10 +289,10 @@ def _pieces(
         )
         speaker = 0 if speakers is None else speakers[part.take]
         whose = {"speaker": speaker, "take": part.take}
-        yield _piece(samples, features, reach_hz, 0.0, whose)
+        yield _piece(samples, features, reach_hz, 0.0, whose, mel_of)
         samples, features = _shifted(samples, features, shift, n_shifted)
         reach_hz = min(reach_hz * _ratio(shift), MEL_SPEC.sample_rate_hz / 2)
-        yield _piece(samples, features, reach_hz, shift, whose)
+        yield _piece(samples, features, reach_hz, shift, whose, mel_of)
 
 
 def _groups(lengths_s: Sequence[float], longest_s: float) -> Iterator[list[int]]:
@@ -307,6 +326,7 @@ def _piece(
     reach_hz: float,
     shift: float,
     whose: Mapping[str, int],
+    mel_of: MelOf,
 ) -> dict[str, np.ndarray]:
     n_frames, hop = features.n_frames, MEL_SPEC.hop_length
     pulses = pulse_train(features.f0_hz, features.voiced, MEL_SPEC)
@@ -320,7 +340,7 @@ def _piece(
         "bandwidth_hz": np.full(n_frames, reach_hz, dtype=np.float32),
         "voiced": features.voiced,
         **{name: np.full(n_frames, n, dtype=np.int64) for name, n in whose.items()},
-        "mel": log_mel_envelope(samples, features.f0_hz, MEL_SPEC),
+        "mel": mel_of(samples, features.f0_hz),
         "samples": stepped.reshape(n_frames, hop),
         "pulses": pulses.astype(np.float16).reshape(n_frames, hop),
     }
@@ -341,6 +361,7 @@ def _shifted(
         f0_hz=warped.f0_hz * ratio,
         voiced=warped.voiced,
         loudness_db=warped.loudness_db,
+        encoder=warped.encoder,
     )
 
 

@@ -10,6 +10,19 @@ from .mel import MelSpec
 PULSE_TAPS = 32
 
 
+def running_cycles(
+    f0_hz: np.ndarray, spec: MelSpec, *, phase: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Periods gone by at every sample, and the pitch there in Hz, (frames * hop,) each.
+
+    f0 (frames,) is interpolated in log frequency between frame centres.
+    """
+    n_frames = len(f0_hz)
+    time = np.arange(n_frames * spec.hop_length) / spec.hop_length
+    hz = np.exp2(np.interp(time, np.arange(n_frames), np.log2(f0_hz)))
+    return np.cumsum(hz / spec.sample_rate_hz) + phase, hz
+
+
 def pulse_train(
     f0_hz: np.ndarray, voiced: np.ndarray, spec: MelSpec, *, phase: float = 0.0
 ) -> np.ndarray:
@@ -26,13 +39,11 @@ def pulse_train(
         return np.zeros(0, dtype=np.float32)
     # A pulse sits where the running phase crosses a whole number of periods. Within
     # one hop the phase is integrated by the sample.
-    time = np.arange(n_samples) / spec.hop_length
-    log_f0 = np.interp(time, np.arange(n_frames), np.log2(f0_hz))
-    hz = np.exp2(log_f0)
-    cycles = np.cumsum(hz / spec.sample_rate_hz) + phase
+    cycles, hz = running_cycles(f0_hz, spec, phase=phase)
     whole = np.floor(cycles)
     crossing = np.flatnonzero(np.diff(whole, prepend=np.floor(phase)) > 0)
-    is_voiced = voiced[np.minimum(np.round(time[crossing]).astype(int), n_frames - 1)]
+    frame = np.round(crossing / spec.hop_length).astype(int)
+    is_voiced = voiced[np.minimum(frame, n_frames - 1)]
     crossing = crossing[is_voiced]
     if not len(crossing):
         return np.zeros(n_samples, dtype=np.float32)

@@ -17,12 +17,14 @@ from voiceplatform.audio.waveform import AudioError, Waveform
 
 from .content import (
     CONTENT_RATE_HZ,
+    WHISPER,
     ContentEncoder,
     content_on_grid,
     default_encoder,
     encode_packed,
 )
 from .mel import MelSpec, loudness_db
+from .parts import Part
 
 MEL_SPEC = MelSpec()
 #: Frames quieter than this are rests: the engine sings them as digital silence.
@@ -40,6 +42,7 @@ class Features:
     voiced: (frames,) bool.
     loudness_db: (frames,) float32, A-weighted, dB re full-scale RMS; at or under
         SILENCE_DB a frame is a rest.
+    encoder: what heard the content; a voice sings only what its own encoder heard.
 
     Raises AudioError for shapes that disagree or values that are not numbers.
     """
@@ -48,6 +51,7 @@ class Features:
     f0_hz: np.ndarray
     voiced: np.ndarray
     loudness_db: np.ndarray
+    encoder: Part = WHISPER
 
     def __post_init__(self) -> None:
         if self.content.ndim != 2:
@@ -90,6 +94,7 @@ class Features:
             f0_hz=np.exp2(np.interp(positions, grid, np.log2(self.f0_hz))),
             voiced=self.voiced[np.round(positions).astype(int)],
             loudness_db=np.interp(positions, grid, self.loudness_db),
+            encoder=self.encoder,
         )
 
 
@@ -131,6 +136,7 @@ def extract_many(
                 f0_hz=f0_hz,
                 voiced=voiced,
                 loudness_db=loudness_db(samples, MEL_SPEC),
+                encoder=encoder.part,
             )
         )
     return extracted

@@ -13,8 +13,9 @@ import torch
 from voiceplatform.audio.waveform import AudioError, Waveform
 
 from .acoustic import TEMPERATURE
+from .choices import SHIPPED, Parts
+from .content import ContentEncoder
 from .corpus import reference_db
-from .excitation import pulse_train
 from .features import SILENCE_DB, Features
 from .mel import MelSpec
 from .vocoder import octaves
@@ -35,13 +36,22 @@ CEILING = 0.95
 class LocalVoice:
     """One person's voice, ready to sing any features."""
 
-    def __init__(self, model: VoiceModel) -> None:
+    def __init__(self, model: VoiceModel, parts: Parts = SHIPPED) -> None:
         self._model = model
+        self._parts = parts
 
     @classmethod
-    def load(cls, path: Path) -> LocalVoice:
-        """Raises CheckpointError for anything but a checkpoint of this version."""
-        return cls(VoiceModel.load(Path(path)))
+    def load(cls, path: Path, parts: Parts = SHIPPED) -> LocalVoice:
+        """Raises CheckpointError for anything but a checkpoint of this version.
+
+        And for one that needs a content encoder or vocoder that is not among `parts`.
+        """
+        return cls(VoiceModel.load(Path(path), parts), parts)
+
+    @property
+    def encoder(self) -> ContentEncoder:
+        """What must hear the features it is to sing."""
+        return self._parts.encoder_of(self._model.needs)
 
     @property
     def range_hz(self) -> tuple[float, float]:
@@ -80,10 +90,16 @@ class LocalVoice:
         loudness against its own mean. Rests come out as zeros. `temperature` scales
         the scatter of the drawn spectra (0: the smooth middle); the noise under voiced
         sound is `breath_db` above what the takes have. `on_progress` gets the share
-        done and may raise. Raises AudioError if the content is of another size.
+        done and may raise. An operator's vocoder makes no use of `breath_db`. Raises
+        AudioError if another encoder heard the content, or it is of another size.
         """
         acoustic = self._model.acoustic
         spec = self._model.config.mel
+        if features.encoder != self._model.needs.encoder:
+            raise AudioError(
+                f"this content was heard by {features.encoder}; this voice was trained "
+                f"on that of {self._model.needs.encoder}"
+            )
         if features.content.shape[1] != acoustic.config.content_dim:
             raise AudioError(
                 f"content of {features.content.shape[1]} numbers a frame; this voice "
@@ -99,7 +115,7 @@ class LocalVoice:
         spread = random.standard_normal((acoustic.config.noise_dim, n_frames))
         spread = (temperature * spread).astype(np.float32)
         noise = random.standard_normal(n_samples).astype(np.float32)
-        pulses = pulse_train(features.f0_hz, features.voiced, spec)
+        source = self._model.vocoder.source(features.f0_hz, features.voiced)
         hearing = self._hearing(features)
         for start in range(0, n_frames, CHUNK_FRAMES):
             end = min(start + CHUNK_FRAMES, n_frames)
@@ -109,7 +125,7 @@ class LocalVoice:
                 part = self._render(
                     {name: value[first:last] for name, value in hearing.items()},
                     spread[:, first:last],
-                    pulses[first * spec.hop_length : last * spec.hop_length],
+                    source[first * spec.hop_length : last * spec.hop_length],
                     noise[first * spec.hop_length : last * spec.hop_length],
                     self._model.breath_db + breath_db,
                 )
@@ -145,7 +161,7 @@ class LocalVoice:
         self,
         hearing: dict[str, np.ndarray],
         spread: np.ndarray,
-        pulses: np.ndarray,
+        source: np.ndarray,
         noise: np.ndarray,
         breath_db: float,
     ) -> np.ndarray:
@@ -169,7 +185,7 @@ class LocalVoice:
             mel,
             tensors["octaves"],
             tensors["voiced"],
-            torch.from_numpy(pulses)[None],
+            torch.from_numpy(source)[None],
             torch.from_numpy(noise)[None, None],
             bandwidth_hz=self.bandwidth_hz,
             breath_db=breath_db,

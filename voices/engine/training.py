@@ -23,6 +23,7 @@ from voiceplatform.audio.waveform import AudioError, Waveform
 from .acoustic import TEMPERATURE, energy_score
 from .base import load_base
 from .breath import fitted_breath_db
+from .choices import SHIPPED, Parts
 from .corpus import SAMPLE_STEP, Corpus, TooLittleAudioError, digest_of, prepare
 from .features import MEL_SPEC
 from .synthesis import LocalVoice
@@ -127,20 +128,22 @@ def train(
     seed: int,
     on_progress: OnProgress,
     on_sample: OnSample | None = None,
+    parts: Parts = SHIPPED,
 ) -> Path:
     """Train on one person's takes; the checkpoint's path, inside `work_dir`.
 
-    An unfinished run of the same takes, config and seed in `work_dir` is taken up where
-    its last save left it; a finished one is returned. Now and then `on_sample` gets a
-    few seconds of a take, said by the voice as it is then. Whatever `on_progress` and
-    `on_sample` raise passes through and leaves the state resumable.
+    An unfinished run of the same takes, config, seed and parts in `work_dir` is taken
+    up where its last save left it; a finished one is returned. Now and then `on_sample`
+    gets a few seconds of a take, said by the voice as it is then. Whatever
+    `on_progress` and `on_sample` raise passes through and leaves the state resumable.
 
     Raises TooLittleAudioError if too little is voiced, AudioError for unusable takes,
+    CheckpointError if no base weights were made with these parts,
     TrainingDivergedError, or OSError when the disk is full.
     """
     work_dir = Path(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
-    run = digest_of(takes, seed, asdict(config))
+    run = digest_of(takes, seed, asdict(config), parts.needs)
     finished = work_dir / VOICE_FILE
     state = read_tensors(work_dir / STATE_FILE, "training", STATE_VERSION)
     if state is not None and state.details.get("run") != run:
@@ -153,6 +156,8 @@ def train(
             TrainingProgress("listening", _LISTENING_SHARE * share, None, 0, None)
         )
 
+    if config.from_base:
+        load_base(parts=parts)  # better missed now than after minutes of listening
     listening(0.0)
     corpus = prepare(
         takes,
@@ -160,8 +165,9 @@ def train(
         seed=seed,
         minimum_s=config.minimum_voiced_s,
         on_progress=listening,
+        parts=parts,
     )
-    trainer = Trainer(corpus, config, seed, n_speakers=1)
+    trainer = Trainer(corpus, config, seed, n_speakers=1, parts=parts)
     if state is not None:
         trainer.restore(state.tensors, state.details)
 
@@ -186,17 +192,29 @@ def train(
 
 
 class Trainer:
-    """Both networks, their optimizers and averages, one stage after the other."""
+    """Both networks, their optimizers and averages, one stage after the other.
+
+    With an operator's vocoder there is only the acoustic model to train, and it gets
+    all the seconds.
+    """
 
     def __init__(
-        self, corpus: Corpus, config: TrainingConfig, seed: int, *, n_speakers: int
+        self,
+        corpus: Corpus,
+        config: TrainingConfig,
+        seed: int,
+        *,
+        n_speakers: int,
+        parts: Parts = SHIPPED,
     ) -> None:
         self.corpus = corpus
         self.config = config
         self.seed = seed
         torch.manual_seed(seed)
-        self.model = VoiceModel.untrained(config.engine, _coverage(corpus))
-        known = self._start_from(load_base() if config.from_base else None)
+        self.model = VoiceModel.untrained(
+            config.engine.fitted_to(parts), _coverage(corpus), parts.needs, parts
+        )
+        known = self._start_from(load_base(parts=parts) if config.from_base else None)
         speakers = self.model.speaker.repeat(n_speakers, 1)
         if not known:
             nn.init.normal_(speakers, std=0.3)
@@ -205,19 +223,22 @@ class Trainer:
         self.speakers = nn.Parameter(speakers.to(self.device))
         self.held_out = held_out_frames(corpus, config, seed)
         self._starts: dict[tuple[int, bool], np.ndarray] = {}
-        self.stages = [
-            _Stage("acoustic", config.acoustic_seconds, config.acoustic_steps, seed),
-            _Stage("vocoder", config.vocoder_seconds, config.vocoder_steps, seed),
-        ]
+        acoustic_s, vocoder_s = config.acoustic_seconds, config.vocoder_seconds
+        if parts.vocoder is not None:
+            acoustic_s += vocoder_s
+        self.stages = [_Stage("acoustic", acoustic_s, config.acoustic_steps, seed)]
+        if parts.vocoder is None:
+            vocoder = _Stage("vocoder", vocoder_s, config.vocoder_steps, seed)
+            self.stages.append(vocoder)
         for stage in self.stages:
             stage.begin(self._parameters(stage.name), config.learning_rate)
         self._imagined: np.ndarray | None = None
-        self._bands = self._on(config.engine.mel.mel_centres_hz()).float()
+        self._bands = self._on(parts.mel_centres_hz()).float()
         self._losses = {"acoustic": self.acoustic_loss, "vocoder": self.vocoder_loss}
 
     def _start_from(self, base: VoiceModel | None) -> bool:
         """Whether the base is of this shape and was taken over."""
-        if base is not None and base.config == self.config.engine:
+        if base is not None and base.config == self.model.config:
             self.model.take_tensors(base.tensors())
             return True
         content = self.corpus.content[:: max(1, self.corpus.n_frames // 20_000)]
@@ -328,7 +349,8 @@ class Trainer:
                 if stage.steps and not stage.averaged:
                     stack.enter_context(stage.as_averaged())
             voice = copy.deepcopy(self.voice(0)).to(torch.device("cpu"))
-        return LocalVoice(voice).sing(self.corpus.features(self._most_spoken()))
+        heard = self.corpus.features(self._most_spoken(), voice.needs.encoder)
+        return LocalVoice(voice).sing(heard)
 
     def _most_spoken(self) -> slice:
         """The stretch of a take with most voice in it; of one held out, if any is."""

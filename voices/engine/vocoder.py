@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from .acoustic import MEL_CENTRE, MEL_WIDTH, PITCH_CENTRE_HZ
+from .excitation import pulse_train
 from .layers import DilatedStack, active
 from .mel import MelSpec
 
@@ -57,6 +58,10 @@ class Vocoder(nn.Module):
         )
         self.window: torch.Tensor
         self.spread: torch.Tensor
+
+    def source(self, f0_hz: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+        """What it filters besides noise, (frames * hop,), see `pulse_train`."""
+        return pulse_train(f0_hz, voiced, self.spec)
 
     def spectra(
         self, mel: torch.Tensor, octaves: torch.Tensor, voiced: torch.Tensor

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import copy
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from voiceplatform.audio.tensors import CheckpointError, load_tensors, write_tensors
+from voiceplatform.audio.tensors import (
+    CheckpointError,
+    check_tensors,
+    load_tensors,
+    write_tensors,
+)
 
 from .acoustic import AcousticConfig, AcousticModel
+from .choices import SHIPPED, Needs, Parts
 from .features import MEL_SPEC
 from .mel import MelSpec
+from .nsf_hifigan import NsfHifigan
 from .vocoder import Vocoder, VocoderConfig
 
 VOICE_FORMAT = "voice"
@@ -22,11 +31,26 @@ VOICE_VERSION = "1"
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """The shapes of both networks and the grid they work on."""
+    """The shapes of both networks and the grid they work on.
+
+    No `vocoder` is an operator's, which has a configuration of its own.
+    """
 
     mel: MelSpec = MEL_SPEC
     acoustic: AcousticConfig = field(default_factory=AcousticConfig)
-    vocoder: VocoderConfig = field(default_factory=VocoderConfig)
+    vocoder: VocoderConfig | None = field(default_factory=VocoderConfig)
+
+    def fitted_to(self, parts: Parts) -> EngineConfig:
+        """The same, of the widths that an operator's parts have."""
+        config = self
+        if parts.encoder is not None:
+            acoustic = replace(config.acoustic, content_dim=parts.encoder.dim)
+            config = replace(config, acoustic=acoustic)
+        if parts.vocoder is not None:
+            n_mels = parts.vocoder.config.num_mels
+            acoustic = replace(config.acoustic, n_mels=n_mels)
+            config = replace(config, acoustic=acoustic, vocoder=None)
+        return config
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -44,7 +68,11 @@ class EngineConfig:
             return cls(
                 mel=of(MelSpec, data["mel"]),
                 acoustic=of(AcousticConfig, data["acoustic"]),
-                vocoder=of(VocoderConfig, data["vocoder"]),
+                vocoder=(
+                    None
+                    if data["vocoder"] is None
+                    else of(VocoderConfig, data["vocoder"])
+                ),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
@@ -64,25 +92,41 @@ class Coverage:
 
 @dataclass(eq=False)
 class VoiceModel:
-    """Both networks, the person's vector (speaker_dim,), and what it was made from."""
+    """Both networks, the person's vector (speaker_dim,), and what it was made from.
+
+    An operator's vocoder is named in the checkpoint (`needs`), never kept in it.
+    """
 
     config: EngineConfig
     acoustic: AcousticModel
-    vocoder: Vocoder
+    vocoder: Vocoder | NsfHifigan
     speaker: torch.Tensor
     coverage: Coverage
     step: dict[str, int]
     summary: dict[str, Any]
     #: Gain on the noise under voiced sound, in dB: see breath.py.
     breath_db: float = 0.0
+    needs: Needs = field(default_factory=Needs)
 
     @classmethod
-    def untrained(cls, config: EngineConfig, coverage: Coverage) -> VoiceModel:
-        """Fresh networks from torch's current random state."""
+    def untrained(
+        cls,
+        config: EngineConfig,
+        coverage: Coverage,
+        needs: Needs = SHIPPED.needs,
+        parts: Parts = SHIPPED,
+    ) -> VoiceModel:
+        """Fresh networks from torch's current random state.
+
+        Raises CheckpointError if what it needs is not among `parts`, or does not go
+        with the configuration.
+        """
+        parts.must_have(needs)
         return cls(
             config=config,
             acoustic=AcousticModel(config.acoustic),
-            vocoder=Vocoder(config.vocoder, config.mel),
+            vocoder=_vocoder(config, parts.vocoder_of(needs)),
+            needs=needs,
             speaker=torch.zeros(config.acoustic.speaker_dim),
             coverage=coverage,
             step={"acoustic": 0, "vocoder": 0},
@@ -92,6 +136,9 @@ class VoiceModel:
     def to(self, device: torch.device) -> VoiceModel:
         """The same one, on this device from now on."""
         self.acoustic.to(device)
+        if self.needs.vocoder is not None:
+            # All voices that need it share it: a copy goes.
+            self.vocoder = copy.deepcopy(self.vocoder)
         self.vocoder.to(device)
         self.speaker = self.speaker.to(device)
         return self
@@ -99,29 +146,22 @@ class VoiceModel:
     def tensors(self) -> dict[str, np.ndarray]:
         named = {
             **{f"acoustic.{k}": v for k, v in self.acoustic.state_dict().items()},
-            **{f"vocoder.{k}": v for k, v in self.vocoder.state_dict().items()},
             "speaker": self.speaker,
         }
+        if self.needs.vocoder is None:
+            own = self.vocoder.state_dict()
+            named |= {f"vocoder.{name}": tensor for name, tensor in own.items()}
         return {name: tensor.detach().cpu().numpy() for name, tensor in named.items()}
 
     def take_tensors(self, tensors: dict[str, np.ndarray]) -> None:
         """Load every tensor. Raises CheckpointError for a missing name or a shape."""
-        expected = self.tensors()
-        if set(expected) != set(tensors):
-            odd = sorted(set(expected) ^ set(tensors))[0]
-            raise CheckpointError(f"the checkpoint and the model disagree on {odd}")
-        for name, value in expected.items():
-            if value.shape != tensors[name].shape:
-                raise CheckpointError(
-                    f"{name} is {tensors[name].shape}, expected {value.shape}"
-                )
-            if not np.isfinite(tensors[name]).all():
-                raise CheckpointError(f"{name} holds values that are not numbers")
+        expected = {name: value.shape for name, value in self.tensors().items()}
+        check_tensors(tensors, expected, "the checkpoint")
         loaded = {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()}
-        for prefix, module in (
-            ("acoustic.", self.acoustic),
-            ("vocoder.", self.vocoder),
-        ):
+        modules: dict[str, nn.Module] = {"acoustic.": self.acoustic}
+        if self.needs.vocoder is None:
+            modules["vocoder."] = self.vocoder
+        for prefix, module in modules.items():
             module.load_state_dict(
                 {
                     name.removeprefix(prefix): tensor
@@ -147,12 +187,17 @@ class VoiceModel:
                 "step": self.step,
                 "summary": self.summary,
                 "breath_db": self.breath_db,
+                "needs": self.needs.to_json(),
             },
         )
 
     @classmethod
-    def load(cls, path: Path) -> VoiceModel:
-        """Raises CheckpointError for another format, version or shape, or damage."""
+    def load(cls, path: Path, parts: Parts = SHIPPED) -> VoiceModel:
+        """Raises CheckpointError for another format, version or shape, or damage.
+
+        And for a voice that needs a content encoder or vocoder that is not among
+        `parts`.
+        """
         stored = load_tensors(Path(path), VOICE_FORMAT, VOICE_VERSION)
         details = stored.details
         config = EngineConfig.from_json(details.get("config", {}))
@@ -163,14 +208,27 @@ class VoiceModel:
             coverage = Coverage(
                 **{**asdict(coverage), "range_hz": tuple(coverage.range_hz)}
             )
-            model = cls.untrained(config, coverage)
+            needs = Needs.from_json(details.get("needs"))
+            model = cls.untrained(config, coverage, needs, parts)
             model.step = dict(details["step"])
             model.summary = dict(details["summary"])
             # Voices from before it was measured sing with the noise they learned.
             model.breath_db = float(details.get("breath_db", 0.0))
+        except CheckpointError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{Path(path).name} is damaged: {error}") from error
         model.take_tensors(stored.tensors)
         model.acoustic.eval()
         model.vocoder.eval()
         return model
+
+
+def _vocoder(config: EngineConfig, chosen: NsfHifigan | None) -> Vocoder | NsfHifigan:
+    """The voice's own to be trained, or an operator's."""
+    if chosen is None and config.vocoder is not None:
+        return Vocoder(config.vocoder, config.mel)
+    n_mels = config.acoustic.n_mels
+    if chosen is None or config.vocoder is not None or chosen.config.num_mels != n_mels:
+        raise CheckpointError("the checkpoint's configuration is not its vocoder's")
+    return chosen
