@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,9 +25,12 @@ from .scoring import score_of
 
 if TYPE_CHECKING:
     from voiceplatform.audio.waveform import Waveform
+    from voices.engine.content import ContentEncoder
 
     from .guide.performing import Performance
     from .music.score import Score
+
+logger = logging.getLogger(__name__)
 
 #: Shares of the whole: performing the guide takes most of it, singing the rest.
 GUIDE_FRACTION, SUNG_FRACTION = 0.55, 0.95
@@ -126,13 +130,20 @@ def _sing_here(
     claim: Claim[Generation], scratch: Path
 ) -> tuple[Score, Performance, Waveform]:
     """By the engine on this site: the score as it was sung, how, and the sound."""
+    from voices.engine.choices import MissingPartError
     from voices.engine.synthesis import LocalVoice
+    from voices.parts import VOICE_OUT_OF_DATE, parts_at_work
 
     take = claim.job
     checkpoint = scratch / "voice.safetensors"
     _fetch(take.voice_model.checkpoint, checkpoint)
-    voice = LocalVoice.load(checkpoint)
-    score, performance = _performed(claim, voice.range_hz)
+    parts = parts_at_work()
+    try:
+        voice = LocalVoice.load(checkpoint, parts)
+    except MissingPartError as error:
+        logger.warning("Take %s: %s", take.pk, error)
+        raise JobError(VOICE_OUT_OF_DATE) from error
+    score, performance = _performed(claim, voice.range_hz, voice.encoder)
     vocal = voice.sing(
         performance.features,
         seed=take.seed,
@@ -162,8 +173,11 @@ def _sing_there(
 
 
 def _performed(
-    claim: Claim[Generation], range_hz: Sequence[float] | None
+    claim: Claim[Generation],
+    range_hz: Sequence[float] | None,
+    encoder: ContentEncoder | None = None,
 ) -> tuple[Score, Performance]:
+    """The score in a voice's range, performed for its encoder (default: what ships)."""
     from .guide.performing import perform
     from .music.score import Score
 
@@ -173,6 +187,7 @@ def _performed(
     performance = perform(
         score,
         seed=claim.job.seed,
+        encoder=encoder,
         on_progress=_reporter(claim, "Working out how to sing it", 0.0, GUIDE_FRACTION),
     )
     return score, performance

@@ -285,6 +285,11 @@ VOICE_ENGINE = env.str("OWNVOICE_ENGINE", "auto")
 VENDOR_CREDITS_PER_USER = env.int("OWNVOICE_VENDOR_CREDITS_PER_USER", 20_000)
 VENDOR_CREDITS = env.int("OWNVOICE_VENDOR_CREDITS", 100_000)
 
+#: Folders of a content encoder and a vocoder to use instead of what ships
+#: (docs/voice-engine.md).
+CONTENT_ENCODER = env.str("OWNVOICE_CONTENT_ENCODER", "")
+VOCODER = env.str("OWNVOICE_VOCODER", "")
+
 #: A file of words to draw the spoken consent's from, one a line; ours without it.
 CHALLENGE_WORDS_FILE = env.str("OWNVOICE_CHALLENGE_WORDS", "")
 

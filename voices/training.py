@@ -317,10 +317,12 @@ def clear_work_dirs() -> None:
 
 
 def _train(claim: Claim[TrainingJob]) -> None:
+    from voiceplatform.audio.tensors import CheckpointError
     from voiceplatform.audio.waveform import AudioError
 
     from .engine.synthesis import LocalVoice
     from .engine.training import train as train_engine
+    from .parts import chosen_parts, site_at_fault
 
     job = claim.job
     directory = work_dir(job)
@@ -333,6 +335,7 @@ def _train(claim: Claim[TrainingJob]) -> None:
         keep_sample(claim, sound, reporter.fraction)
 
     try:
+        parts = chosen_parts()
         checkpoint = train_engine(
             takes,
             directory,
@@ -340,7 +343,11 @@ def _train(claim: Claim[TrainingJob]) -> None:
             seed=job.seed,
             on_progress=reporter,
             on_sample=heard,
+            parts=parts,
         )
+    except CheckpointError as error:
+        # Of a wrong setting, or base weights that do not fit: no take is to blame.
+        raise site_at_fault(error, TAKES_ARE_SAFE) from error
     except AudioError as error:
         raise JobError(f"{error} {TAKES_ARE_SAFE}") from error
 
@@ -348,7 +355,7 @@ def _train(claim: Claim[TrainingJob]) -> None:
         claim.heartbeat("Measuring the voice", TRAINED_FRACTION)
 
     measuring()
-    quality = measured(LocalVoice.load(checkpoint), takes, measuring)
+    quality = measured(LocalVoice.load(checkpoint, parts), takes, measuring)
     name = checkpoint_name(job.model, checkpoint.name)
 
     def finish() -> bool:
@@ -421,7 +428,7 @@ def measured(
     natural: dict[str, list[float]] = {"dnsmos": [], "takes_dnsmos": []}
     for index, take in enumerate(longest):
         on_progress()
-        copy = voice.sing(extract(take))
+        copy = voice.sing(extract(take, encoder=voice.encoder))
         likenesses.append(similarity(copy, person))
         if others := longest[:index] + longest[index + 1 :]:
             own_likenesses.append(similarity(take, speaker_embedding(others)))

@@ -45,6 +45,7 @@ class Command(BaseCommand):
         # Not at the top: these load torch.
         from generation.evaluation import evaluate
         from voiceplatform.audio.waveform import AudioError
+        from voices.parts import chosen_parts
 
         if options["json"] != "-" and not Path(options["json"]).parent.is_dir():
             _refuse(f"there is no folder to write {options['json']} in")
@@ -69,6 +70,7 @@ class Command(BaseCommand):
                 strangers=options["strangers"],
                 seed=options["seed"],
                 on_progress=tell,
+                parts=chosen_parts(),
             )
         except AudioError as error:
             _refuse(str(error))

@@ -57,9 +57,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # Not at the top: these load torch.
         from voiceplatform.audio.waveform import AudioError
-        from voices.engine.base import BASE_PATH
         from voices.engine.basing import base_config, train_base
         from voices.engine.voice import VoiceModel
+        from voices.parts import chosen_parts
 
         told = 0.0
 
@@ -74,9 +74,10 @@ class Command(BaseCommand):
 
         with tempfile.TemporaryDirectory() as scratch:
             try:
+                parts = chosen_parts()
                 out = train_base(
                     self._clips(options),
-                    options["out"] or BASE_PATH,
+                    options["out"] or parts.base_path,
                     options["work_dir"] or Path(scratch),
                     config=base_config(
                         options["acoustic_steps"], options["vocoder_steps"]
@@ -84,10 +85,11 @@ class Command(BaseCommand):
                     seed=options["seed"],
                     held_out=options["hold_out"],
                     on_progress=tell,
+                    parts=parts,
                 )
             except AudioError as error:
                 raise CommandError(str(error), returncode=2) from error
-        for entry in VoiceModel.load(out).summary["data"]:
+        for entry in VoiceModel.load(out, parts).summary["data"]:
             self.stderr.write(
                 f"for its model card: {entry['set']}, {entry['speakers']} speakers, "
                 f"{entry['speech_minutes']} min spoken, {entry['sung_minutes']} min "
