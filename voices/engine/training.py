@@ -182,7 +182,8 @@ def train(
         )
 
     trainer.run(save=save, on_progress=on_progress, on_sample=on_sample)
-    voice = trainer.voice(0)
+    # Wherever it learned, it is listened to where voices sing.
+    voice = trainer.voice(0).to(torch.device("cpu"))
     voice.breath_db = fitted_breath_db(voice, corpus, seed=seed)
     voice.save(finished)
     save("done")
