@@ -29,7 +29,7 @@ from consent.verifying import verify_chain
 from generation.models import Generation, Mixdown, Song
 from recordings.models import LiveTicket, Microphone, Recording, RecordingSession
 from voiceplatform.testing.people import make_grant
-from voices.models import TrainingJob, TrainingSample, Voice, VoiceModel
+from voices.models import TrainingJob, TrainingSample, Voice, VoiceModel, VoiceSample
 
 from .chain import (
     files_on_disk,
@@ -54,6 +54,7 @@ KINDS = (
     VoiceModel,
     TrainingSample,
     TrainingJob,
+    VoiceSample,
     Song,
     Generation,
     Mixdown,
@@ -174,6 +175,8 @@ def build(world: Remaining, number: int, plan: dict[str, Any]) -> None:
             world.add(sample, model)
         job = model.training_job
         world.add(job, model, file=work_directory(job) / "features.bin")
+        said = job.latest_sample
+        world.add(said, job, file=media(said.audio.name))
         models.append(model)
     generations = []
     for song, model in plan["generations"] if songs and models else []:

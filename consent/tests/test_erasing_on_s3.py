@@ -58,11 +58,12 @@ def test_files_in_a_bucket_are_swept_erased_and_confirmed_gone(
     kept = {
         other.take.audio.name,
         other.model.checkpoint.name,
+        other.sample.audio.name,
         other.generation.vocal.name,
         other.mixdown.audio.name,
     }
     orphan = default_storage.save("vocals/orphan.wav", ContentFile(b"sound"))
-    assert len(bucket()) == 9
+    assert len(bucket()) == 11
     assert list(verify_chain()) == []
 
     # Everything is older than the future.

@@ -398,6 +398,7 @@ def test_a_voice_is_heard_while_it_trains(job, owner, monkeypatch):
     assert heard == sorted(heard)
     assert training.READING_FRACTION < heard[0] < heard[-1]
     sample = VoiceSample.objects.get()
+    assert erasing.erase_due() >= 9
     assert stored("samples") == [Path(sample.audio.name).name]
     sound = read_audio(sample.audio.path)
     assert sound.sample_rate_hz == 44_100
