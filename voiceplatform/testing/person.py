@@ -180,7 +180,7 @@ class Person:
         self.press("Train this voice")
         self.wait_for("#progress progress", PATIENCE_S)
         began = self._now()
-        self.wait_for("#sample audio", 2 * PATIENCE_S)
+        self.wait_for("#sample audio", 4 * PATIENCE_S)
         self.first_listen_s = self._now() - began
         self.wait_for(".badge-ready, .badge-failed", seconds + 300)
         assert self.page.locator(".badge-failed").count() == 0, self.page.inner_text(

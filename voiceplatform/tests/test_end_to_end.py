@@ -129,8 +129,8 @@ def sung(site, clips, consent, tmp_path_factory) -> Any:
         assert faults == []
         assert statistics.median(take.verdict_s for take in takes) < 8.0
         assert len(stored) >= len(clips) + 5  # takes, voice, sample, vocal, two mixes
-        # A minute on two cores of one's own.
-        assert person.first_listen_s < 100
+        # A minute on two cores of one's own; long before the end on any.
+        assert person.first_listen_s < TRAINING_S / 2
         yield Sung(score, dry, first, second)
         assert serving.stop() == 0
         assert site.processes() == []
