@@ -111,12 +111,15 @@ class Parts:
         if needs.vocoder is not None and needs.vocoder != self.needs.vocoder:
             raise _missing("vocoder", needs.vocoder, self.needs.vocoder, "VOCODER")
 
-    def encoder_of(self, needs: Needs) -> ContentEncoder:
-        """The encoder a voice needs. Raises MissingPartError if it is not here."""
+    def encoder_of(self, needs: Needs, device: str = "cpu") -> ContentEncoder:
+        """The encoder a voice needs; the one that ships may run on another device.
+
+        Raises MissingPartError if it is not here.
+        """
         self.must_have(needs)
         if self.encoder is not None and needs.encoder == self.encoder.part:
             return self.encoder
-        return default_encoder()
+        return default_encoder(device)
 
     def vocoder_of(self, needs: Needs) -> NsfHifigan | None:
         """The vocoder it needs, None for its own. Raises MissingPartError likewise."""

@@ -5,8 +5,9 @@ The encoder of Whisper tiny.en (Radford et al. 2022): 384 numbers every 20 ms.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from voiceplatform.audio.words import WHISPER_TINY_EN
 
 from .parts import Part
+from .whisper import WhisperNetwork, read_encoder
 
 
 class ContentEncoder(Protocol):
@@ -55,18 +57,11 @@ class WhisperEncoder:
     every_s = 0.5
     batch = 16  # windows
 
-    def __init__(self) -> None:
-        import ctranslate2
+    def __init__(self, device: str = "cpu") -> None:
         from faster_whisper.feature_extractor import FeatureExtractor
 
         path = WHISPER_TINY_EN.locate()
-        self._storage = ctranslate2.StorageView
-        self._model = ctranslate2.models.Whisper(
-            str(path.parent),
-            device="cpu",
-            compute_type="float32",
-            intra_threads=2,
-        )
+        self._run = _on_cpu(path) if device == "cpu" else _on_device(path, device)
         self._filters = torch.from_numpy(
             np.asarray(FeatureExtractor().mel_filters, dtype=np.float32)
         )
@@ -89,7 +84,7 @@ class WhisperEncoder:
         weight = np.zeros((n_mel_frames // 2, 1), dtype=np.float32)
         for first in range(0, n_windows, self.batch):
             batch = np.ascontiguousarray(windows[first : first + self.batch].numpy())
-            encoded = np.array(self._model.encode(self._storage.from_array(batch)))
+            encoded = self._run(batch)
             for index, vectors in enumerate(encoded, start=first):
                 total[index * every : index * every + width] += vectors * taper
                 weight[index * every : index * every + width] += taper
@@ -109,10 +104,35 @@ class WhisperEncoder:
         return (self._filters @ transform.abs() ** 2).clamp(min=1e-10).log10()
 
 
-@lru_cache(maxsize=1)
-def default_encoder() -> WhisperEncoder:
-    """The encoder that ships, loaded once a process."""
-    return WhisperEncoder()
+#: Scaled log mel (batch, 80, 2 frames) -> vectors (batch, frames, 384).
+_Run = Callable[[np.ndarray], np.ndarray]
+
+
+def _on_cpu(path: Path) -> _Run:
+    import ctranslate2
+
+    model = ctranslate2.models.Whisper(
+        str(path.parent), device="cpu", compute_type="float32", intra_threads=2
+    )
+    storage = ctranslate2.StorageView
+    return lambda batch: np.array(model.encode(storage.from_array(batch)))
+
+
+def _on_device(path: Path, device: str) -> _Run:
+    network = WhisperNetwork(read_encoder(path)).to(device)
+
+    @torch.inference_mode()
+    def run(batch: np.ndarray) -> np.ndarray:
+        vectors: np.ndarray = network(torch.from_numpy(batch).to(device)).cpu().numpy()
+        return vectors
+
+    return run
+
+
+@lru_cache(maxsize=2)
+def default_encoder(device: str = "cpu") -> WhisperEncoder:
+    """The encoder that ships, loaded once a process and device."""
+    return WhisperEncoder(device)
 
 
 def encode_packed(

@@ -126,21 +126,24 @@ def prepare(
     seed: int,
     minimum_s: float,
     speakers: Sequence[int] | None = None,
+    copies: int = 1,
+    device: str = "cpu",
     on_progress: Callable[[float], None],
     parts: Parts = SHIPPED,
 ) -> Corpus:
     """The corpus of these takes, read from `path` if it is theirs, else made and kept.
 
     `speakers` numbers the person of each take (default: one person, whose takes keep
-    their levels relative to each other; else each take is levelled alone). `parts`
-    hear the content and say which mel to draw. Calls `on_progress` with the share
+    their levels relative to each other; else each take is levelled alone). Of each take
+    there are `copies` more, read higher or lower. `parts` hear the content, on
+    `device`, and say which mel to draw. Calls `on_progress` with the share
     done. Raises TooLittleAudioError if under `minimum_s` seconds of the takes are
     voiced.
     """
-    digest = digest_of(takes, seed, speakers, parts.needs)
+    digest = digest_of(takes, seed, speakers, copies, parts.needs)
     corpus = _stored(path, digest)
     if corpus is None:
-        encoder = parts.encoder_of(parts.needs)
+        encoder = parts.encoder_of(parts.needs, device)
         heard = _listened(takes, encoder, lambda share: on_progress(0.7 * share))
         voiced_s = sum(p.features.voiced.sum() for p in heard) * MEL_SPEC.frame_s
         if voiced_s < minimum_s:
@@ -152,6 +155,7 @@ def prepare(
             heard,
             seed=seed,
             speakers=speakers,
+            copies=copies,
             mel_of=parts.mel,
             on_progress=lambda share: on_progress(0.7 + 0.3 * share),
         )
@@ -236,6 +240,7 @@ def _write(
     *,
     seed: int,
     speakers: Sequence[int] | None,
+    copies: int,
     mel_of: MelOf,
     on_progress: Callable[[float], None],
 ) -> None:
@@ -243,17 +248,17 @@ def _write(
     random = np.random.default_rng(seed)
     shifts = [
         float(random.uniform(1.0, SHIFT_SEMITONES) * random.choice([-1.0, 1.0]))
-        for _ in parts
+        for _ in range(copies * len(parts))
     ]
     n_plain = [part.features.n_frames for part in parts]
     n_shifted = [
         MEL_SPEC.n_frames(round(part.n_samples / _ratio(shift)))
-        for part, shift in zip(parts, shifts, strict=True)
+        for part, shift in zip([*parts] * copies, shifts, strict=True)
     ]
     *firsts, n_frames = np.cumsum([0, *n_plain, *n_shifted]).tolist()
-    pieces = _pieces(
-        takes, parts, zip(shifts, n_shifted, strict=True), speakers, mel_of
-    )
+    moved = list(zip(shifts, n_shifted, strict=True))
+    by_part = [moved[index :: len(parts)] for index in range(len(parts))]
+    pieces = _pieces(takes, parts, by_part, speakers, mel_of)
     start = next(pieces)
     shapes = {
         name: (rows.dtype, (n_frames, *rows.shape[1:])) for name, rows in start.items()
@@ -261,25 +266,25 @@ def _write(
     details = {"digest": digest, "n_plain": sum(n_plain)}
     with writing_tensors(path, "corpus", CORPUS_VERSION, shapes, details) as put:
         for number, piece in enumerate(chain([start], pieces)):
-            index, is_shifted = divmod(number, 2)
+            index, copy = divmod(number, 1 + copies)
             on_progress(index / len(parts))
             for name, rows in piece.items():
-                put(name, firsts[index + is_shifted * len(parts)], rows)
+                put(name, firsts[index + copy * len(parts)], rows)
 
 
 def _pieces(
     takes: Sequence[Waveform],
     parts: Sequence[_Stretch],
-    shifts: Iterable[tuple[float, int]],
+    shifts: Iterable[Sequence[tuple[float, int]]],
     speakers: Sequence[int] | None,
     mel_of: MelOf,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Every part as recorded, and after each its shifted copy.
+    """Every part as recorded, and after each its shifted copies.
 
-    `shifts` has semitones and frames of each copy.
+    `shifts` has semitones and frames of each copy of each part.
     """
     together_db = _reference_db([part.features for part in parts])
-    for part, (shift, n_shifted) in zip(parts, shifts, strict=True):
+    for part, copies in zip(parts, shifts, strict=True):
         features = part.features
         samples = _samples(takes, part.take, part.start, part.stop)
         own_db = together_db if speakers is None else _reference_db([features])
@@ -290,9 +295,10 @@ def _pieces(
         speaker = 0 if speakers is None else speakers[part.take]
         whose = {"speaker": speaker, "take": part.take}
         yield _piece(samples, features, reach_hz, 0.0, whose, mel_of)
-        samples, features = _shifted(samples, features, shift, n_shifted)
-        reach_hz = min(reach_hz * _ratio(shift), MEL_SPEC.sample_rate_hz / 2)
-        yield _piece(samples, features, reach_hz, shift, whose, mel_of)
+        for shift, n_shifted in copies:
+            moved, heard = _shifted(samples, features, shift, n_shifted)
+            reach = min(reach_hz * _ratio(shift), MEL_SPEC.sample_rate_hz / 2)
+            yield _piece(moved, heard, reach, shift, whose, mel_of)
 
 
 def _groups(lengths_s: Sequence[float], longest_s: float) -> Iterator[list[int]]:

@@ -77,6 +77,8 @@ class TrainingConfig:
     held_out_from_s: float = 60.0
     check_every_steps: int = 100
     patience: int = 8
+    #: How often each take is learned again, higher or lower.
+    shifted_copies: int = 1
     #: When the voice is first heard, in seconds of training, and how often after that.
     sample_after_s: float = 12.0
     sample_every_s: float = 60.0
@@ -117,6 +119,12 @@ _NOT_A_NUMBER_LIMIT = 20  # steps in a row
 _STAGE_ORDER = {"acoustic": 0, "vocoder": 1}
 #: Batches a measurement takes, and how long a sample of the voice is.
 _CHECKED_BATCHES = 6
+#: Arrays of the corpus that steps read; those in samples have `hop` of them a frame.
+_BY_SAMPLE = ("samples", "pulses")
+_STEPPED = (
+    *("content", "loudness_db", "shift", "bandwidth_hz", "voiced", "speaker", "mel"),
+    *_BY_SAMPLE,
+)
 _SAMPLE_S = 6.0
 
 
@@ -164,6 +172,8 @@ def train(
         work_dir / CORPUS_FILE,
         seed=seed,
         minimum_s=config.minimum_voiced_s,
+        copies=config.shifted_copies,
+        device=config.device,
         on_progress=listening,
         parts=parts,
     )
@@ -233,7 +243,8 @@ class Trainer:
             self.stages.append(vocoder)
         for stage in self.stages:
             stage.begin(self._parameters(stage.name), config.learning_rate)
-        self._imagined: np.ndarray | None = None
+        self._imagined: torch.Tensor | None = None
+        self._resident = _resident(corpus, self.device)
         self._bands = self._on(parts.mel_centres_hz()).float()
         self._losses = {"acoustic": self.acoustic_loss, "vocoder": self.vocoder_loss}
 
@@ -376,9 +387,30 @@ class Trainer:
     def _on(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
+    def _rows(self, name: str, index: np.ndarray) -> torch.Tensor:
+        """An array of the corpus at frames (batch, frames), on the device."""
+        if name in self._resident:
+            return self._resident[name][self._on(index)]
+        rows = getattr(self.corpus, name)
+        if name in _BY_SAMPLE:
+            rows = rows.reshape(-1, MEL_SPEC.hop_length)
+        return self._on(rows[index])
+
+    def _sound(self, name: str, index: np.ndarray) -> torch.Tensor:
+        """The same of what is kept by the sample, (batch, frames * hop)."""
+        return self._rows(name, index).flatten(1).float()
+
+    def _pitch(self, index: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Octaves and voicing, (batch, frames) each."""
+        voiced = self._rows("voiced", index).float()
+        return self._on(octaves(self.corpus.f0_hz[index])), voiced
+
+    def _generator(self, seed: int) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(seed)
+
     def _noise(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
-        """Standard normal, the same whatever device it is for."""
-        return torch.randn(tuple(shape), generator=generator).to(self.device)
+        """Standard normal."""
+        return torch.randn(tuple(shape), generator=generator, device=self.device)
 
     def _precision(self) -> torch.autocast:
         """What the layers of both networks compute in."""
@@ -389,10 +421,10 @@ class Trainer:
         self, random: np.random.Generator, *, held_out: bool = False
     ) -> torch.Tensor:
         """The energy score of two draws for a batch of windows."""
-        corpus, frames = self.corpus, self.config.acoustic_frames
+        frames = self.config.acoustic_frames
         index = self._windows(random, self.config.acoustic_batch, frames, held_out)
-        generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-        content = self._on(corpus.content[index].astype(np.float32))
+        generator = self._generator(int(random.integers(2**62)))
+        content = self._rows("content", index).float()
         # A guide's vectors never fall exactly on the takes': blur what is learned.
         model = self.model.acoustic
         content = content + 0.1 * model.content_std * self._noise(
@@ -400,56 +432,58 @@ class Trainer:
         )
         shape = (2 * len(index), model.config.noise_dim, index.shape[1])
         noise = self._noise(shape, generator)
+        speaker = self._rows("speaker", index)
         with self._precision():
             hidden = model.understand(
                 content,
-                self._on(octaves(corpus.f0_hz[index])),
-                self._on(corpus.voiced[index].astype(np.float32)),
-                self._on(corpus.loudness_db[index]),
-                self._on(corpus.shift[index]),
-                self.speakers[self._on(corpus.speaker[index[:, 0]])],
+                *self._pitch(index),
+                self._rows("loudness_db", index),
+                self._rows("shift", index),
+                self.speakers[speaker[:, 0]],
             )
             drawn = model.draw(torch.cat([hidden, hidden]), noise)
         first, second = drawn.float().chunk(2)
-        reach = self._on(corpus.bandwidth_hz[index])
+        reach = self._rows("bandwidth_hz", index)
         mask = (self._bands[None, None] < 0.95 * reach[:, :, None]).float()
         # A window may run into the next take, and that be somebody else's.
-        same = corpus.speaker[index] == corpus.speaker[index[:, :1]]
-        mask = mask * self._on(same)[:, :, None]
-        return energy_score(self._on(corpus.mel[index]), first, second, mask)
+        mask = mask * (speaker == speaker[:, :1])[:, :, None]
+        return energy_score(self._rows("mel", index), first, second, mask)
 
     def vocoder_loss(
         self, random: np.random.Generator, *, held_out: bool = False
     ) -> torch.Tensor:
         """The spectral energy score of two draws for a batch of windows."""
-        corpus, hop = self.corpus, MEL_SPEC.hop_length
-        batch = self.config.vocoder_batch
+        real, draws, reach_hz = self.spoken(random, held_out=held_out)
+        return spectral_energy_score(real, draws, reach_hz, MEL_SPEC)
+
+    def spoken(
+        self, random: np.random.Generator, *, held_out: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A batch of windows of the takes, and the vocoder's two draws of each.
+
+        (batch, samples), (2, batch, samples), and how high the takes reach, in Hz,
+        (batch,).
+        """
+        hop, batch = MEL_SPEC.hop_length, self.config.vocoder_batch
         index = self._windows(random, batch, self.config.vocoder_frames, held_out)
-        generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-        at = index[:, :1] * hop + np.arange(index.shape[1] * hop)
-        mel = corpus.mel[index]
-        imagined = self.imagined()
+        generator = self._generator(int(random.integers(2**62)))
         half = batch // 2
-        mel[:half] = imagined[index[:half]]
-        real = self._on(corpus.samples[at] * np.float32(SAMPLE_STEP))
+        imagined = self.imagined()
+        drawn = imagined[torch.from_numpy(index[:half]).to(imagined.device)]
+        mel = torch.cat([drawn.to(self.device), self._rows("mel", index[half:])])
+        real = self._sound("samples", index) * SAMPLE_STEP
         # Noise shared by neither draw nor the take's own.
         noises = self._noise((2, *real.shape), generator)
         with self._precision():
             draws = self.model.vocoder(
-                self._on(mel),
-                self._on(octaves(corpus.f0_hz[index])),
-                self._on(corpus.voiced[index].astype(np.float32)),
-                self._on(corpus.pulses[at].astype(np.float32)),
-                noises,
+                mel, *self._pitch(index), self._sound("pulses", index), noises
             )
         # Of the narrower take, where a window runs from one into the next.
-        reach = self._on(corpus.bandwidth_hz[index].min(axis=1))
+        reach = self._rows("bandwidth_hz", index).amin(dim=1)
         inner = slice(2 * hop, -2 * hop)  # the outermost frames miss their neighbours
-        return spectral_energy_score(
-            real[:, inner], draws[:, :, inner], reach, MEL_SPEC
-        )
+        return real[:, inner], draws[:, :, inner], reach
 
-    def imagined(self) -> np.ndarray:
+    def imagined(self) -> torch.Tensor:
         """The corpus's mels as the acoustic model draws them, (frames, n_mels).
 
         Half of what the vocoder learns on: at synthesis it hears nothing else.
@@ -459,10 +493,11 @@ class Trainer:
         return self._imagined
 
     @torch.no_grad()
-    def _imagine(self, still_here: Callable[[], None]) -> np.ndarray:
+    def _imagine(self, still_here: Callable[[], None]) -> torch.Tensor:
         corpus = self.corpus
-        mels = np.empty_like(corpus.mel)
-        generator = torch.Generator().manual_seed(self.seed)
+        kept_on = self.device if self._resident else torch.device("cpu")
+        mels = torch.empty(corpus.mel.shape, device=kept_on)
+        generator = self._generator(self.seed)
         model = self.model.acoustic
         told = time.monotonic()
         for part in self._parts(2000):
@@ -476,7 +511,12 @@ class Trainer:
             )
             shape = (1, model.config.noise_dim, hidden.shape[2])
             noise = TEMPERATURE * self._noise(shape, generator)
-            mels[part] = model.draw(hidden, noise)[0].cpu().numpy()
+            drawn = model.draw(hidden, noise)[0]
+            # Nothing taught it what lies past the takes' bandwidth.
+            reach = self._on(corpus.bandwidth_hz[part])
+            heard = self._bands[None] < reach[:, None]
+            drawn = torch.where(heard, drawn, math.log(MEL_SPEC.floor))
+            mels[part] = drawn.to(kept_on)
             if time.monotonic() - told >= _PROGRESS_EVERY_S:
                 told = time.monotonic()
                 still_here()
@@ -576,8 +616,15 @@ class _Stage:
         self.rate = rate
         self.average = {k: p.detach().clone() for k, p in parameters.items()}
         self.optimizer = torch.optim.AdamW(
-            parameters.values(), lr=rate, betas=(0.9, 0.98), weight_decay=1e-3
+            parameters.values(),
+            lr=rate,
+            betas=(0.9, 0.98),
+            weight_decay=1e-3,
+            fused=self._is_fused(),
         )
+
+    def _is_fused(self) -> bool:
+        return all(p.device.type == "cuda" for p in self.parameters.values())
 
     def share_done(self) -> float:
         if self.has_settled:
@@ -694,6 +741,7 @@ class _Stage:
         if numbers["best_loss"] is not None:
             self.best_loss = float(numbers["best_loss"])
 
+        fused = self._is_fused()
         for name, parameter in self.parameters.items():
             key = f"{self.name}.{name}"
 
@@ -706,8 +754,9 @@ class _Stage:
             if f"best.{key}" in tensors:
                 self.best[name] = stored("best")
             if f"first.{key}" in tensors:
+                updates = torch.tensor(float(numbers["updates"]))
                 self.optimizer.state[parameter] = {
-                    "step": torch.tensor(float(numbers["updates"])),
+                    "step": updates.to(parameter.device) if fused else updates,
                     "exp_avg": stored("first"),
                     "exp_avg_sq": stored("second"),
                 }
@@ -717,11 +766,14 @@ def held_out_frames(corpus: Corpus, config: TrainingConfig, seed: int) -> np.nda
     """Which frames are measured on and not learned from, (n_frames,) bool.
 
     Whole takes with their shifted copies, drawn until they are the share asked for;
-    none if the takes are too short to spare any.
+    none if the takes are too short to spare any. Of several people, who may have one
+    take each, the end of every take.
     """
     nothing = np.zeros(corpus.n_frames, dtype=bool)
     if config.held_out_share <= 0 or corpus.duration_s < config.held_out_from_s:
         return nothing
+    if corpus.speaker.any():
+        return _ends_of_takes(corpus, config.held_out_share)
     numbers, lengths = np.unique(corpus.take[: corpus.n_plain], return_counts=True)
     wanted = config.held_out_share * corpus.n_plain
     chosen: list[int] = []
@@ -738,9 +790,31 @@ def held_out_frames(corpus: Corpus, config: TrainingConfig, seed: int) -> np.nda
     return held_out if _longest_run(held_out) >= window else nothing
 
 
+def _ends_of_takes(corpus: Corpus, share: float) -> np.ndarray:
+    """The last `share` of every take and of every copy of one, (n_frames,) bool."""
+    changes = np.flatnonzero(np.diff(corpus.take) | np.diff(corpus.shift != 0)) + 1
+    ends = np.zeros(corpus.n_frames, dtype=bool)
+    for first, last in pairwise([0, *changes.tolist(), corpus.n_frames]):
+        ends[last - round(share * (last - first)) : last] = True
+    return ends
+
+
 def _longest_run(flags: np.ndarray) -> int:
     edges = np.flatnonzero(np.diff(np.pad(flags, 1).astype(np.int8)))
     return int((edges[1::2] - edges[::2]).max(initial=0))
+
+
+def _resident(corpus: Corpus, device: torch.device) -> dict[str, torch.Tensor]:
+    """The arrays a step reads, on a GPU whose memory holds them twice; else none."""
+    if device.type != "cuda":
+        return {}
+    arrays = {name: getattr(corpus, name) for name in _STEPPED}
+    free, _ = torch.cuda.mem_get_info(device)
+    if 2 * sum(array.nbytes for array in arrays.values()) > free:
+        return {}
+    for name in _BY_SAMPLE:
+        arrays[name] = arrays[name].reshape(-1, MEL_SPEC.hop_length)
+    return {name: torch.tensor(array, device=device) for name, array in arrays.items()}
 
 
 def _coverage(corpus: Corpus) -> Coverage:

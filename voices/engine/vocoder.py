@@ -56,8 +56,11 @@ class Vocoder(nn.Module):
         self.register_buffer(
             "spread", _mel_to_bins(spec, self.n_bins, config.n_fft), persistent=False
         )
+        centres_hz = torch.from_numpy(spec.mel_centres_hz()).float()
+        self.register_buffer("centres_hz", centres_hz, persistent=False)
         self.window: torch.Tensor
         self.spread: torch.Tensor
+        self.centres_hz: torch.Tensor
 
     def source(self, f0_hz: np.ndarray, voiced: np.ndarray) -> np.ndarray:
         """What it filters besides noise, (frames * hop,), see `pulse_train`."""
@@ -98,9 +101,13 @@ class Vocoder(nn.Module):
         """Sound, (draws, batch, frames * hop).
 
         pulses (batch, samples), from `pulse_train`; noises (draws, batch, samples),
-        standard normal: several draws share the filters. Bins above `bandwidth_hz`
-        are left silent; the noise under voiced frames is `breath_db` louder.
+        standard normal: several draws share the filters. Nothing is heard above
+        `bandwidth_hz`, neither in the mel nor in the sound; the noise under voiced
+        frames is `breath_db` louder.
         """
+        if bandwidth_hz is not None:
+            floor = math.log(self.spec.floor)
+            mel = mel.masked_fill(self.centres_hz >= bandwidth_hz, floor)
         pulse_filter, noise_filter = self.spectra(mel, octaves, voiced)
         louder = breath_db / _DB_PER_NEPER * _double(voiced[:, None])
         noise_filter = noise_filter + louder

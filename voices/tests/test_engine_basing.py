@@ -2,14 +2,18 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from django.core.management import call_command
 
 from voiceplatform.audio.files import read_audio, write_wav
 from voiceplatform.audio.waveform import AudioError, Waveform
+from voices import machine_voices
 from voices.engine.base import BASE_PATH, load_base
 from voices.engine.basing import base_config, train_base
-from voices.engine.datasets import read_folder
+from voices.engine.corpus import prepare
+from voices.engine.datasets import duration_s, read_folder
+from voices.engine.training import held_out_frames
 from voices.engine.voice import EngineConfig, VoiceModel
 
 
@@ -40,6 +44,7 @@ def test_a_base_can_be_trained_over_several_speakers(real_voice_dir, tmp_path, c
         work_dir=tmp_path,
         acoustic_steps=1,
         vocoder_steps=1,
+        polish_steps=1,
     )
     base = VoiceModel.load(out)
     assert base.step == {"acoustic": 1, "vocoder": 1}
@@ -49,6 +54,37 @@ def test_a_base_can_be_trained_over_several_speakers(real_voice_dir, tmp_path, c
     assert told.out == f"{out}\n"
     assert "for its model card: librispeech, 4 speakers, 0." in told.err
     assert "CC BY 4.0, Panayotov" in told.err
+
+
+def test_the_end_of_every_take_of_a_base_is_kept_to_measure_on(
+    real_voice_dir, tmp_path
+):
+    paths = sorted((real_voice_dir / "librispeech").glob("*.flac"))[:5]
+    corpus = prepare(
+        [read_audio(path) for path in paths], tmp_path / "corpus", seed=0,
+        minimum_s=1.0, speakers=range(5), copies=2, on_progress=lambda share: None,
+    )  # fmt: skip
+    held_out = held_out_frames(corpus, base_config(1, 1), 0)
+    for number in range(5):
+        for shift in np.unique(corpus.shift[corpus.take == number]):
+            flags = held_out[(corpus.take == number) & (corpus.shift == shift)]
+            assert 0.11 < flags.mean() < 0.13
+            assert flags[np.flatnonzero(flags)[0] :].all()
+
+
+def test_machines_say_a_minute_each_and_are_not_asked_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine_voices, "MACHINES", {"hibari": (2, "Apache-2.0, here")})
+    monkeypatch.setattr(machine_voices, "SPOKEN_S", 10.0)
+    clips = machine_voices.machine_clips(tmp_path)
+    assert {(c.speaker, c.dataset, c.licence) for c in clips} == {
+        (f"hibari/0{voice}", "hibari", "Apache-2.0, here") for voice in (0, 1)
+    }
+    for speaker in ("hibari/00", "hibari/01"):
+        own = [c.path for c in clips if c.speaker == speaker]
+        assert 10 <= sum(duration_s(path) for path in own) < 30
+    written = {c.path: c.path.stat().st_mtime_ns for c in clips}
+    assert machine_voices.machine_clips(tmp_path) == clips
+    assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
 def test_one_speaker_is_no_base(real_voice_dir, tmp_path):

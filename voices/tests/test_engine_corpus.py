@@ -49,6 +49,22 @@ def test_a_long_take_is_heard_in_parts(tmp_path, monkeypatch):
     assert np.abs(one - other).max() < 0.01 * np.abs(one).max()
 
 
+def test_each_take_is_there_as_often_as_copies_are_asked_for(tmp_path):
+    takes = [take(1.0), take(1.5)]
+    corpus = prepare(
+        takes, tmp_path / "corpus", seed=0, minimum_s=0.5, copies=3,
+        on_progress=lambda share: None,
+    )  # fmt: skip
+    assert corpus.n_plain == sum(MEL_SPEC.n_frames(round(s * 44_100)) for s in (1, 1.5))
+    assert not corpus.shift[: corpus.n_plain].any()
+    for number in (0, 1):
+        shifts = np.unique(corpus.shift[corpus.take == number])
+        assert len(shifts) == 4
+        for shift in shifts[shifts != 0]:
+            f0_hz = corpus.f0_hz[(corpus.take == number) & (corpus.shift == shift)]
+            assert np.isclose(np.median(f0_hz), 150 * 2 ** (shift / 12), rtol=0.01)
+
+
 def test_a_corpus_is_taken_up_as_it_was_made(tmp_path):
     path = tmp_path / "corpus.safetensors"
     made = heard([take(1.0), take(1.5, 44_100)], path)

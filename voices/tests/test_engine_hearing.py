@@ -6,10 +6,14 @@ import pytest
 from voiceplatform.audio.f0 import f0_on_grid, without_octave_jumps
 from voiceplatform.audio.files import read_audio
 from voiceplatform.audio.packaged import PackagedFile, UntrustedWeightsError
+from voiceplatform.audio.tensors import CheckpointError
 from voiceplatform.audio.waveform import AudioError, Waveform
+from voiceplatform.audio.words import WHISPER_TINY_EN
 from voices.engine.bandwidth import bandwidth_hz
+from voices.engine.content import _on_cpu, _on_device
 from voices.engine.features import MEL_SPEC, Features, extract, extract_many
 from voices.engine.mel import log_mel_envelope, loudness_db
+from voices.engine.whisper import read_encoder
 
 RATE = MEL_SPEC.sample_rate_hz
 
@@ -76,6 +80,24 @@ def test_content_hardly_depends_on_where_in_a_recording_it_is_said(speech_dir):
     other = after_silence - after_silence.mean(0)
     cosine = (one * other).sum() / np.sqrt((one**2).sum() * (other**2).sum())
     assert cosine > 0.93  # 0.45 to 0.75 for the encoder's plain output
+
+
+def test_the_encoder_in_pytorch_hears_what_the_one_in_ctranslate2_does():
+    """On a GPU it is the one that listens; voices made either way must fit together."""
+    path = WHISPER_TINY_EN.locate()
+    windows = np.random.default_rng(0).standard_normal((2, 80, 200))
+    windows = windows.astype(np.float32)
+    one, other = _on_cpu(path)(windows), _on_device(path, "cpu")(windows)
+    assert one.shape == other.shape == (2, 100, 384)
+    assert np.abs(one - other).max() < 1e-3
+
+
+def test_a_file_that_is_no_ctranslate2_encoder_is_refused(tmp_path):
+    path = tmp_path / "model.bin"
+    for content in (b"", b"\x06\x00\x00\x00\x05\x00Wrong", b"\xff" * 64):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"model\.bin is"):
+            read_encoder(path)
 
 
 def test_takes_extracted_together_are_as_long_as_alone(speech_dir):

@@ -143,6 +143,33 @@ def test_bands_above_a_takes_bandwidth_cost_nothing(heard):
     assert everywhere - inside > 0.02
 
 
+def test_the_vocoder_is_told_nothing_of_what_is_past_a_takes_bandwidth(heard):
+    """The acoustic model was never taught it and draws anything there."""
+    trainer = fresh(heard)
+    with torch.no_grad():
+        trainer.model.acoustic.mel.bias += 3.0
+    drawn = trainer.imagined()
+    past = trainer._bands[None] >= torch.tensor(trainer.corpus.bandwidth_hz)[:, None]
+    floor = np.log(SMALL.engine.mel.floor)
+    assert past.any()
+    assert torch.allclose(drawn[past], torch.tensor(floor, dtype=drawn.dtype))
+    assert drawn[~past].min() > floor
+
+
+def test_a_voice_sings_the_same_whatever_is_drawn_past_its_bandwidth(heard):
+    vocoder = fresh(heard).model.vocoder
+    mel, pitch = torch.full((1, 20, 128), -6.0), torch.zeros(1, 20)
+    other = mel.clone()
+    other[:, :, vocoder.centres_hz >= 8000] = 0.0
+    noises, pulses = torch.randn(1, 1, 20 * 512), torch.zeros(1, 20 * 512)
+
+    def sung(mel, bandwidth_hz):
+        return vocoder(mel, pitch, pitch, pulses, noises, bandwidth_hz=bandwidth_hz)
+
+    assert torch.equal(sung(mel, 8000.0), sung(other, 8000.0))
+    assert not torch.equal(sung(mel, 16_000.0), sung(other, 16_000.0))
+
+
 def test_training_tells_where_it_is_and_leaves_one_file(takes, work_dir):
     told = []
     path = train(takes, work_dir, config=SMALL, seed=0, on_progress=told.append)
