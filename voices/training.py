@@ -272,12 +272,10 @@ def training_config(preset: str) -> TrainingConfig:
     """The operator's budget, shared out; the rest of it is spent on listening."""
     from .engine.training import TrainingConfig
 
-    device = training_device()
     return TrainingConfig(
         acoustic_seconds=0.6 * budget_s(preset),
         vocoder_seconds=0.35 * budget_s(preset),
-        device=device,
-        precision="float32" if device == "cpu" else "bfloat16",
+        device=training_device(),
     )
 
 
