@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from voiceplatform.audio.waveform import Waveform
     from voices.engine.content import ContentEncoder
 
-    from .guide.performing import Performance
+    from .guide.performing import LineSpan, Performance
     from .music.score import Score
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def _render(claim: Claim[Generation]) -> None:
     with tempfile.TemporaryDirectory(dir=scratch_dir()) as scratch:
         sing = _sing_there if take.voice_model.is_at_vendor else _sing_here
         try:
-            score, performance, vocal = sing(claim, Path(scratch))
+            score, lines, vocal = sing(claim, Path(scratch))
         except (AudioError, ScoreError) as error:
             raise JobError(f"This song could not be sung: {error}") from error
         claim.heartbeat("Writing the file", SUNG_FRACTION)
@@ -115,7 +115,7 @@ def _render(claim: Claim[Generation]) -> None:
                 peaks=peaks(vocal, PEAKS),
                 lines=[
                     {"text": line.text, "start_s": line.start_s, "end_s": line.end_s}
-                    for line in performance.lines
+                    for line in lines
                 ],
             )
             if finished:
@@ -126,10 +126,11 @@ def _render(claim: Claim[Generation]) -> None:
         deliver(claim, take.vocal.storage, name, path, finish)
 
 
-def _sing_here(
-    claim: Claim[Generation], scratch: Path
-) -> tuple[Score, Performance, Waveform]:
-    """By the engine on this site: the score as it was sung, how, and the sound."""
+Sung = tuple["Score", tuple["LineSpan", ...], "Waveform"]
+
+
+def _sing_here(claim: Claim[Generation], scratch: Path) -> Sung:
+    """By the engine on this site: the score as it was sung, its lines, the sound."""
     from voices.engine.choices import MissingPartError
     from voices.engine.synthesis import LocalVoice
     from voices.parts import VOICE_OUT_OF_DATE, parts_at_work
@@ -143,54 +144,55 @@ def _sing_here(
     except MissingPartError as error:
         logger.warning("Take %s: %s", take.pk, error)
         raise JobError(VOICE_OUT_OF_DATE) from error
-    score, performance = _performed(claim, voice.range_hz, voice.encoder)
+    score = _in_range(claim, voice.range_hz)
+    performance = _performed(claim, score, voice.encoder)
     vocal = voice.sing(
         performance.features,
         seed=take.seed,
         breath_db=score.expression.breath_db,
         on_progress=_reporter(claim, "Singing", GUIDE_FRACTION, SUNG_FRACTION),
     )
-    return score, performance, vocal
+    return score, performance.lines, vocal
 
 
-def _sing_there(
-    claim: Claim[Generation], scratch: Path
-) -> tuple[Score, Performance, Waveform]:
+def _sing_there(claim: Claim[Generation], scratch: Path) -> Sung:
     """By the vendor that made the voice."""
-    from .changing import sung_by_vendor
+    from .changing import rapped_by_vendor, sung_by_vendor
 
     model = claim.job.voice_model
-    score, performance = _performed(claim, model.quality.get("range_hz"))
-    vocal = sung_by_vendor(
-        claim,
-        performance,
-        is_tuned=score.style == "sing",
-        on_progress=_reporter(
-            claim, f"Singing at {model.maker}", GUIDE_FRACTION, SUNG_FRACTION
-        ),
+    score = _in_range(claim, model.quality.get("range_hz"))
+    if score.style == "rap":
+        report = _reporter(claim, f"Rapping at {model.maker}", 0.0, SUNG_FRACTION)
+        vocal, lines = rapped_by_vendor(claim, score, on_progress=report)
+        return score, lines, vocal
+    performance = _performed(claim, score)
+    report = _reporter(
+        claim, f"Singing at {model.maker}", GUIDE_FRACTION, SUNG_FRACTION
     )
-    return score, performance, vocal
+    vocal = sung_by_vendor(claim, performance, on_progress=report)
+    return score, performance.lines, vocal
 
 
-def _performed(
-    claim: Claim[Generation],
-    range_hz: Sequence[float] | None,
-    encoder: ContentEncoder | None = None,
-) -> tuple[Score, Performance]:
-    """The score in a voice's range, performed for its encoder (default: what ships)."""
-    from .guide.performing import perform
+def _in_range(claim: Claim[Generation], range_hz: Sequence[float] | None) -> Score:
+    """The take's score where a voice of this range sings it."""
     from .music.score import Score
 
     score = Score.from_json(claim.job.score)
-    if range_hz:
-        score = score.fitted_to_range((range_hz[0], range_hz[1]))
-    performance = perform(
+    return score.fitted_to_range((range_hz[0], range_hz[1])) if range_hz else score
+
+
+def _performed(
+    claim: Claim[Generation], score: Score, encoder: ContentEncoder | None = None
+) -> Performance:
+    """The score performed for a voice's encoder (default: what ships)."""
+    from .guide.performing import perform
+
+    return perform(
         score,
         seed=claim.job.seed,
         encoder=encoder,
         on_progress=_reporter(claim, "Working out how to sing it", 0.0, GUIDE_FRACTION),
     )
-    return score, performance
 
 
 def _fetch(stored: FieldFile, path: Path) -> None:

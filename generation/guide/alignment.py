@@ -48,29 +48,38 @@ class TimedPhone:
 
 
 def phone_times(spoken: Spoken) -> tuple[TimedPhone, ...]:
-    """The span of every phone, in order and without gaps.
-
-    Boundaries come from the model's own durations and are then moved a little: to
-    where voicing sets in or stops, beside a voiceless consonant, and else to where
-    the spectrum changes most.
-    """
+    """The span of every phone the guide said, in order and without gaps."""
     indices = [
         i
         for i, symbol in enumerate(spoken.symbols)
         if symbol in VOWELS or symbol in CONSONANTS
     ]
-    symbols = [spoken.symbols[i] for i in indices]
-    bands_db = _bands_db(spoken.samples)
-    expected = [float(spoken.starts[i] * FRAME_S + _LAG_S) for i in indices]
+    return phones_near(
+        [spoken.symbols[i] for i in indices],
+        [float(spoken.starts[i] * FRAME_S + _LAG_S) for i in indices],
+        spoken.samples,
+    )
+
+
+def phones_near(
+    symbols: Sequence[str], ends_s: Sequence[float], samples: np.ndarray
+) -> tuple[TimedPhone, ...]:
+    """The span of every phone in the sound, in order and without gaps.
+
+    `samples` is (n,) at 24 kHz; `ends_s` is when each phone is expected to end. The
+    boundaries are moved a little: to where voicing sets in or stops, beside a voiceless
+    consonant, and else to where the spectrum changes most.
+    """
+    bands_db = _bands_db(samples)
     loudest = bands_db.max(axis=0)
     audible = np.flatnonzero(loudest > loudest.max() + _QUIET_DB) * _HOP_S
     boundaries = [
         min(
-            max(float(audible[0]), expected[0] - _LONGEST_EDGE_S),
-            expected[0] - _SHORTEST_PHONE_S,
+            max(float(audible[0]), ends_s[0] - _LONGEST_EDGE_S),
+            ends_s[0] - _SHORTEST_PHONE_S,
         )
     ]
-    for before, after, at_s in zip(symbols, symbols[1:], expected, strict=False):
+    for before, after, at_s in zip(symbols, symbols[1:], ends_s, strict=False):
         if before in VOICELESS and after in _RINGING:
             boundary = _voicing_edge(bands_db, at_s, rising=True)
         elif before in _RINGING and after in VOICELESS:
@@ -81,7 +90,7 @@ def phone_times(spoken: Spoken) -> tuple[TimedPhone, ...]:
             boundary = _sharpest_change(bands_db, at_s)
         boundaries.append(boundary)
     boundaries.append(
-        max(min(float(audible[-1]), expected[-1] + _LONGEST_EDGE_S), expected[-1])
+        max(min(float(audible[-1]), ends_s[-1] + _LONGEST_EDGE_S), ends_s[-1])
     )
     spans = _in_order(boundaries)
     return tuple(

@@ -556,39 +556,43 @@ def concurrency_of(server: ElevenLabsServer) -> dict[str, str]:
 
 
 def said(text: str) -> tuple[np.ndarray, int, list[tuple[float, float]]]:
-    """The text said by hibari: samples, their rate, each character's span in s."""
-    from generation.guide.voice import FRAME_S, SAMPLE_RATE_HZ, _hibari, speak
+    """The text said by hibari: samples, their rate, each character's span in s.
 
-    symbols = " ".join(_hibari().phonemize(text))
-    spoken = speak(symbols, speed=1.0)
-    times = spoken.starts * FRAME_S
-    end_s = len(spoken.samples) / SAMPLE_RATE_HZ
-    # Where each word's symbols begin and end; a space parts words in both.
-    words: list[tuple[float, float]] = []
-    start = None
-    for index, symbol in enumerate(spoken.symbols):
-        if symbol.strip():
-            start = times[index] if start is None else start
-        elif start is not None:
-            words.append((float(start), float(times[index])))
-            start = None
+    A letter lasts as long as its share of the phones it spells; what parts words and
+    ends them takes what time is left between.
+    """
+    from generation.guide.alignment import phone_times
+    from generation.guide.voice import SAMPLE_RATE_HZ, _hibari, speak
+    from generation.music.g2p import CONSONANTS, VOWELS
+    from generation.music.spelling import phone_letters
+
+    spoken = speak(" ".join(_hibari().phonemize(text)), speed=1.0)
+    timed = iter(phone_times(spoken))
+    words: list[list[Any]] = []
+    for told in "".join(symbol or " " for symbol in spoken.symbols).split():
+        phones = [next(timed) for symbol in told if symbol in VOWELS | CONSONANTS]
+        words += [phones] if phones else []
     written = text.split()
     if len(words) != len(written):
-        step = end_s / len(written)
-        words = [(index * step, (index + 1) * step) for index in range(len(written))]
+        raise Misunderstood("text")
     spans: list[tuple[float, float]] = []
-    at = 0
-    for word, (start_s, stop_s) in zip(written, words, strict=True):
+    at, end_s = 0, 0.0
+    for word, phones in zip(written, words, strict=True):
         gap = text.index(word, at) - at
-        before_s = spans[-1][1] if spans else 0.0
-        spans += [(before_s, start_s)] * gap
-        each_s = (stop_s - start_s) / len(word)
-        spans += [
-            (start_s + i * each_s, start_s + (i + 1) * each_s) for i in range(len(word))
-        ]
+        letters = word.rstrip(".,!?;:") or word
+        places = phone_letters(letters, [phone.symbol for phone in phones])
+        # Phones that share a letter begin inside it; a letter ends where the next does.
+        known = [*places, len(letters)]
+        known_s = [*(phone.start_s for phone in phones), phones[-1].end_s]
+        bounds_s = np.interp(range(len(letters) + 1), known, known_s)
+        spans += [(end_s, float(bounds_s[0]))] * gap
+        spans += list(zip(bounds_s.tolist(), bounds_s.tolist()[1:], strict=False))
+        end_s = float(bounds_s[-1])
+        spans += [(end_s, end_s)] * (len(word) - len(letters))
         at += gap + len(word)
-    last_s = spans[-1][1] if spans else 0.0
-    spans += [(last_s, last_s)] * (len(text) - len(spans))
+    spans += [(end_s, end_s)] * (len(text) - len(spans))
+    if not text[-1].isalpha():
+        spans[-1] = (end_s, len(spoken.samples) / SAMPLE_RATE_HZ)
     return spoken.samples, SAMPLE_RATE_HZ, spans
 
 

@@ -167,6 +167,9 @@ def test_a_text_comes_back_said_and_timed(server, vendor, voice):
     starts = [one.start_s for one in spoken.characters]
     assert starts == sorted(starts)
     assert spoken.characters[-1].end_s <= spoken.waveform.duration_s + 0.05
+    # "ow" is one sound, and the one that lasts.
+    lengths_s = [one.end_s - one.start_s for one in spoken.characters]
+    assert max(lengths_s) == max(lengths_s[-2:])
     assert spoken.waveform.sample_rate_hz == 44_100
     assert spoken.bill.credits == server.credits == len("Hold me now")
 
@@ -368,10 +371,18 @@ def test_sound_that_is_lost_for_good_is_told(server, vendor, voice, what):
 
 def test_sound_that_was_paid_for_can_be_had_again(server, vendor, voice):
     changed = vendor.change(voice.id, sung())
-    again = vendor.recall(voice.id, changed.bill.request_id, 0.6)
-    assert np.array_equal(again.samples, changed.waveform.samples)
-    assert vendor.recall(voice.id, "never asked", 0.6) is None
-    assert server.asked(Operation.CHANGE) == 1
+    again = vendor.recall_changed(voice.id, changed.bill.request_id, 0.6)
+    assert np.array_equal(again.waveform.samples, changed.waveform.samples)
+    assert again.bill == changed.bill
+    spoken = vendor.speak(voice.id, "Hold me")
+    told = vendor.recall_spoken(voice.id, spoken.bill.request_id)
+    assert np.array_equal(told.waveform.samples, spoken.waveform.samples)
+    assert (told.characters, told.bill) == (spoken.characters, spoken.bill)
+    assert vendor.recall_changed(voice.id, "never asked", 0.6) is None
+    assert vendor.recall_spoken(voice.id, "never asked") is None
+    # What was sung has no words to be timed.
+    assert vendor.recall_spoken(voice.id, changed.bill.request_id) is None
+    assert [server.asked(one) for one in (Operation.CHANGE, Operation.SPEAK)] == [1, 1]
 
 
 class _Forgetful(dict):

@@ -134,10 +134,16 @@ class Vendor(Protocol):
     def change(self, voice_id: str, performance: Waveform, *, seed: int = 0) -> Changed:
         """The performance in the voice; it lasts at most `limits.performance_s`."""
 
-    def recall(
+    def recall_spoken(self, voice_id: str, request_id: str) -> Spoken | None:
+        """What an earlier request to speak was answered with.
+
+        It costs nothing. None where the vendor does not have it any more.
+        """
+
+    def recall_changed(
         self, voice_id: str, request_id: str, duration_s: float
-    ) -> Waveform | None:
-        """The sound that an earlier request was answered with, so many seconds long.
+    ) -> Changed | None:
+        """What an earlier request to change so many seconds was answered with.
 
         It costs nothing. None where the vendor does not have it any more.
         """

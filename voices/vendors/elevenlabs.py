@@ -396,9 +396,7 @@ class ElevenLabs:
             item = self._kept(voice_id, error)
             if item is None or item.alignments is None:
                 raise
-            characters = _timed(item.alignments.alignment)
-            body = self._sound_of(item.history_item_id)
-            waveform = self._decoded(body, characters[-1].end_s)
+            waveform, characters = self._spoken_in(item)
         return Spoken(waveform, characters, self._bill(self.cost_of_speaking(text)))
 
     def _changed(
@@ -428,14 +426,29 @@ class ElevenLabs:
             waveform = self._decoded(body, duration_s)
         return Changed(waveform, self._bill(self.cost_of_changing(duration_s)))
 
-    def recall(
+    def recall_spoken(self, voice_id: str, request_id: str) -> Spoken | None:
+        item = self._of_request(voice_id, request_id)
+        if item is None or item.alignments is None:
+            return None
+        return Spoken(*self._spoken_in(item), _billed(item))
+
+    def recall_changed(
         self, voice_id: str, request_id: str, duration_s: float
-    ) -> Waveform | None:
-        items = self._history(voice_id)
-        item = next((one for one in items if one.request_id == request_id), None)
+    ) -> Changed | None:
+        item = self._of_request(voice_id, request_id)
         if item is None:
             return None
-        return self._decoded(self._sound_of(item.history_item_id), duration_s)
+        body = self._sound_of(item.history_item_id)
+        return Changed(self._decoded(body, duration_s), _billed(item))
+
+    def _of_request(self, voice_id: str, request_id: str) -> Any:
+        items = self._history(voice_id)
+        return next((one for one in items if one.request_id == request_id), None)
+
+    def _spoken_in(self, item: Any) -> tuple[Waveform, tuple[TimedCharacter, ...]]:
+        characters = _timed(item.alignments.alignment)
+        body = self._sound_of(item.history_item_id)
+        return self._decoded(body, characters[-1].end_s), characters
 
     def _kept(self, voice_id: str, error: VendorError) -> Any:
         """What ElevenLabs keeps of a request whose answer was lost on the way.
@@ -448,8 +461,7 @@ class ElevenLabs:
         lost = (Failure.CUT, Failure.TRUNCATED, Failure.UNREADABLE)
         if error.failure not in lost or not request_id:
             return None
-        items = self._history(voice_id)
-        item = next((one for one in items if one.request_id == request_id), None)
+        item = self._of_request(voice_id, request_id)
         logger.info(
             "vendor=%s request_id=%s was lost on the way and is %s",
             SLUG,
@@ -669,6 +681,12 @@ def _as_voice(found: Any) -> VendorVoice:
             and not verification.is_verified
         ),
     )
+
+
+def _billed(item: Any) -> Bill:
+    """What a request that the history tells of cost."""
+    cost = item.character_count_change_to - item.character_count_change_from
+    return Bill(max(0, cost), item.request_id or "")
 
 
 def _timed(alignment: Any) -> tuple[TimedCharacter, ...]:
