@@ -20,9 +20,11 @@ from voiceplatform.audio.files import read_audio
 from voiceplatform.audio.words import transcribe, word_error_rate
 from voiceplatform.jobs import Status
 from voiceplatform.testing.factories import make_song, make_tone
+from voiceplatform.testing.voices import make_singing_model
 from voices import charging, vendors
 from voices import tasks as voice_tasks
 from voices.engine.metrics import onset_errors, pitch_errors
+from voices.engine.synthesis import LocalVoice
 from voices.models import VendorCharge, VoiceModel
 from voices.testing import elevenlabs_server as far
 from voices.testing.accounts import (
@@ -46,11 +48,13 @@ def every_beat_counts(monkeypatch):
 
 @pytest.fixture
 def model(owner, far_end):
-    made = make_vendor_model(
-        owner,
-        recordings=make_checked_takes(owner, n=1),
-        quality={"range_hz": [110.0, 330.0], "minutes": 1.5},
-    )
+    return make_voice_there(owner, far_end, quality={"range_hz": [110.0, 330.0]})
+
+
+def make_voice_there(owner, far_end, **fields):
+    """A ready model and its voice at the far end."""
+    recordings = make_checked_takes(owner, n=1)
+    made = make_vendor_model(owner, recordings=recordings, **fields)
     far_end.voices[made.vendor_voice_id] = KeptVoice(
         f"ownvoice-{made.vendor_key}", [b"a voice"], {}, False
     )
@@ -223,3 +227,36 @@ def test_nothing_is_sent_once_the_yes_is_taken_back(unperformed, model, far_end)
         bought(claim, tone)
     assert far_end.asked(Operation.CHANGE) == 0
     assert not VendorCharge.objects.exists()
+
+
+# --- beside the engine on this site
+
+
+def test_both_engines_sing_the_same_song_in_tune_and_in_time(
+    owner, far_end, tiny_checkpoint
+):
+    """Which of them it was cannot be told by the score."""
+    range_hz = LocalVoice.load(tiny_checkpoint).range_hz
+    here = make_singing_model(owner, tiny_checkpoint)
+    there = make_voice_there(owner, far_end, quality={"range_hz": list(range_hz)})
+    # Words whose vowels begin after a consonant that can be told from them.
+    words = "People talk about the past\nSomething good is here at last"
+    song = make_song(owner, lyrics=words, tempo_bpm=96.0)
+    sung = {}
+    for model in (here, there):
+        take = rendering.ask_for_take(song, model, seed=3)
+        tasks.render(take.pk)
+        take.refresh_from_db()
+        assert take.status == Status.DONE, take.error
+        sung[model.engine] = take
+    assert sung["local"].score == sung["vendor"].score
+    assert sung["local"].lines == sung["vendor"].lines
+    asked = performed(sung["local"])
+    for take in sung.values():
+        with take.vocal.open("rb") as file:
+            vocal = read_audio(file)
+        assert vocal.duration_s == pytest.approx(asked.duration_s, abs=0.02)
+        pitch = pitch_errors(vocal, asked.requested_f0_hz)
+        onsets = onset_errors(vocal, asked.onsets_s)
+        assert pitch.median_cents <= 10
+        assert onsets.median_ms <= 30
