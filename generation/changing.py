@@ -3,23 +3,30 @@
 A song is performed by the guide from the score; the vendor's voice changer gives the
 performance the person's voice; what comes back is put in time and on the pitch of the
 score. The lines of a rap are said by the vendor, and each syllable is taken to its
-place in the bar. Each piece is paid for once: a job taken up again is sent what the
-vendor has made already.
+place in the bar.
+
+Each piece is paid for once. A row with a key of ours is there before anything is sent
+for it, and a piece counts when that row knows the request it was answered to. A job
+taken up again asks for the answers to its earlier requests first: those that are known,
+and those whose worker was killed before it had read or noted anything.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
+from django.utils import timezone
 
 from voiceplatform.jobs import Claim, ClaimLost, JobError
 from voices import charging, vendors
 from voices.models import VendorCharge, VoiceModel
-from voices.vendors.contract import Changed, Spoken
+from voices.vendors.contract import Changed, Sent, Spoken
 from voices.vendors.errors import TransientVendorError, VendorError
 
 from .models import Generation
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
     from .music.score import Score
 
 PEAK = 0.9
+#: How often the vendor is asked whether it has done by now what a killed worker asked.
+LOOK_AGAIN_S = 5.0
 
 Answer = TypeVar("Answer", Changed, Spoken)
 
@@ -124,27 +133,35 @@ class _Wanted(Generic[Answer]):
     """A piece of a take that the vendor is to make, for so many credits.
 
     `digest` tells it from the take's others; `recall` asks for the answer to an
-    earlier request, by its id.
+    earlier request.
     """
 
     digest: str
     credits: int
     make: Callable[[], Answer]
-    recall: Callable[[str], Answer | None]
+    recall: Callable[[Sent], Answer | None]
 
 
 def _to_be_changed(
     claim: Claim[Generation], vendor: Vendor, asked: Waveform
 ) -> _Wanted[Changed]:
+    from .guide.pieces import is_of
+
     take = claim.job
     voice_id = take.voice_model.vendor_voice_id
+
+    def recall(sent: Sent) -> Changed | None:
+        answers = vendor.recall_changed(voice_id, asked.duration_s, sent)
+        if sent.request_id:
+            return next(iter(answers), None)
+        # Nothing but its sound tells it from what another take is sent meanwhile.
+        return next((one for one in answers if is_of(one.waveform, asked)), None)
+
     return _Wanted(
         hashlib.sha256(asked.samples.tobytes()).hexdigest()[:32],
         vendor.cost_of_changing(asked.duration_s),
         lambda: vendor.change(voice_id, asked, seed=take.seed),
-        lambda request_id: vendor.recall_changed(
-            voice_id, request_id, asked.duration_s
-        ),
+        recall,
     )
 
 
@@ -155,27 +172,51 @@ def _to_be_said(claim: Claim[Generation], vendor: Vendor, text: str) -> _Wanted[
         hashlib.sha256(text.encode()).hexdigest()[:32],
         vendor.cost_of_speaking(text),
         lambda: vendor.speak(voice_id, text, seed=take.seed),
-        lambda request_id: vendor.recall_spoken(voice_id, request_id),
+        lambda sent: vendor.recall_spoken(voice_id, text, sent),
     )
 
 
 def _bought(
     claim: Claim[Generation], vendor: Vendor, wanted: _Wanted[Answer]
 ) -> Answer:
-    """The piece in the voice: what is paid for already, or else paid for now."""
+    """The piece in the voice: what was made already, or else made and paid for now."""
     take = claim.job
     key = _key(take, take.voice_model, wanted.digest)
     try:
-        paid = VendorCharge.objects.filter(key=key, is_settled=True).first()
-        if paid:
-            kept = wanted.recall(paid.request_id)
-            if kept:
-                return kept
-        return _buy(claim, vendor, wanted, f"{key}/{claim.attempt}" if paid else key)
+        earlier = charging.earlier(key)
+        for charge in earlier:
+            if made := _answered(claim, vendor, wanted, charge):
+                charging.settle(charge, made.bill)
+                return made
+        return _buy(claim, vendor, wanted, f"{key}/{len(earlier)}" if earlier else key)
     except charging.LimitReached as error:
         raise JobError(str(error)) from error
     except VendorError as error:
         raise JobError(str(error)) from error
+
+
+def _answered(
+    claim: Claim[Generation],
+    vendor: Vendor,
+    wanted: _Wanted[Answer],
+    charge: VendorCharge,
+) -> Answer | None:
+    """What the vendor made under this charge; None if it is not there.
+
+    A request whose outcome nobody noted may still be under way at the vendor: it is
+    waited for until that cannot be.
+    """
+    longest = timedelta(seconds=vendor.longest_request_s)
+    while True:
+        # In this order: what ended before it is asked about is in the answer.
+        is_over = charge.is_settled or timezone.now() > charge.made_at + longest
+        if made := wanted.recall(charging.sent(charge)):
+            return made
+        if is_over:
+            return None
+        if not claim.keep():
+            raise ClaimLost(f"Generation {claim.pk}")
+        time.sleep(LOOK_AGAIN_S)
 
 
 def _buy(

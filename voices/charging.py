@@ -7,16 +7,21 @@ both do not fit under a limit that only one of them fits under.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from .models import VendorAccount, VendorCharge
 from .vendors import name_of
-from .vendors.contract import Bill, Usage
+from .vendors.contract import Bill, Sent, Usage
+
+#: Whatever the vendor did after a charge was made for it was reserved at most so long
+#: before, however long it took and their clocks differ.
+_RECENT = timedelta(hours=1)
 
 
 class LimitReached(Exception):
@@ -58,6 +63,22 @@ def settle(charge: VendorCharge, bill: Bill) -> None:
 def release(charge: VendorCharge) -> None:
     """Give the credits back: the vendor certainly did not do it."""
     VendorCharge.objects.filter(pk=charge.pk, is_settled=False).delete()
+
+
+def earlier(key: str) -> list[VendorCharge]:
+    """What was reserved or paid for this piece before, the latest first."""
+    return list(VendorCharge.objects.filter(Q(key=key) | Q(key__startswith=f"{key}/")))
+
+
+def sent(charge: VendorCharge) -> Sent:
+    """The request it was for, as the vendor is asked about it again."""
+    recent = VendorCharge.objects.filter(
+        user=charge.user_id,
+        vendor=charge.vendor,
+        made_at__gte=charge.made_at - _RECENT,
+    )
+    known = recent.exclude(request_id="").values_list("request_id", flat=True)
+    return Sent(charge.made_at, charge.request_id, frozenset(known))
 
 
 def used_by(user: Any, vendor: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from django.utils import timezone
@@ -10,15 +12,16 @@ from consent import granting
 from consent import tasks as consent_tasks
 from consent.models import Erasure, ErasureReceipt
 from generation import changing, rendering, tasks
-from generation.guide import pieces
 from generation.guide.performing import perform
 from generation.guide.warping import vowel_onsets_s
 from generation.models import Generation, Mixdown
 from generation.music.score import Score
 from voiceplatform import jobs
 from voiceplatform.audio.files import read_audio
+from voiceplatform.audio.waveform import Waveform
 from voiceplatform.audio.words import transcribe, word_error_rate
 from voiceplatform.jobs import Status
+from voiceplatform.tasks import sweep_jobs
 from voiceplatform.testing.factories import make_song, make_tone
 from voiceplatform.testing.voices import make_singing_model
 from voices import charging, vendors
@@ -146,28 +149,75 @@ def test_from_takes_to_a_song_and_a_rap_to_nothing_left(owner, far_end, short_pi
     assert ErasureReceipt.objects.get().completed_at
 
 
-def test_a_job_taken_up_again_pays_for_nothing_twice(
-    take, far_end, short_pieces, monkeypatch
-):
-    """The worker is killed with every piece sung and nothing stored."""
-    quick(monkeypatch)
+#: Where a worker is killed: the answer to a piece not even read, read and not noted.
+READING = "voices.vendors.elevenlabs.ElevenLabs._decoded"
+NOTING = "voices.charging.settle"
 
-    def killed(*args):
+
+@pytest.mark.parametrize("where", [READING, NOTING])
+def test_a_killed_workers_rap_pays_for_nothing_twice(
+    owner, model, far_end, monkeypatch, where
+):
+    rap = make_song(owner, lyrics=WORDS, style="rap", tempo_bpm=120.0)
+    take = rendering.ask_for_take(rap, model)
+    kill_in(monkeypatch, where, take)
+    assert far_end.asked(Operation.SPEAK) == 1
+    taken_up(take)
+    assert far_end.asked(Operation.SPEAK) == 2
+    assert_paid_once(take, owner, far_end)
+
+
+def test_a_killed_workers_song_pays_for_nothing_twice(
+    take, owner, far_end, short_pieces, monkeypatch
+):
+    """Killed after each step of a piece, and with every piece sung but none stored."""
+    quick(monkeypatch)
+    for where, asked in (
+        (READING, 1),
+        (NOTING, 1),
+        ("generation.guide.pieces.joined", 2),
+    ):
+        kill_in(monkeypatch, where, take)
+        abandon(take)
+        assert far_end.asked(Operation.CHANGE) == asked
+    taken_up(take)
+    assert far_end.asked(Operation.CHANGE) == 2
+    assert_paid_once(take, owner, far_end)
+
+
+def kill_in(monkeypatch, where, take):
+    """The worker of this take dies there, as no `except` of ours can see."""
+
+    def killed(*args, **kwargs):
         raise SystemExit
 
     with monkeypatch.context() as dying:
-        dying.setattr(pieces, "joined", killed)
+        dying.setattr(where, killed)
         with pytest.raises(SystemExit):
             tasks.render(take.pk)
-    paid, asked = far_end.credits, far_end.asked(Operation.CHANGE)
-    assert paid > 0
+
+
+def abandon(take):
     Generation.objects.filter(pk=take.pk).update(
         status=Status.RUNNING, heartbeat_at=timezone.now() - 2 * jobs.CLAIM_TIMEOUT
     )
+
+
+def taken_up(take):
+    """Its job, found by the sweep, is done by another worker."""
+    abandon(take)
+    sweep_jobs()
     tasks.render(take.pk)
     take.refresh_from_db()
     assert take.status == Status.DONE, take.error
-    assert (far_end.credits, far_end.asked(Operation.CHANGE)) == (paid, asked)
+
+
+def assert_paid_once(take, owner, far_end):
+    charges = VendorCharge.objects.filter(job=f"generation.Generation {take.pk}")
+    known = {made.request_id for made in far_end.history.values()}
+    assert {charge.request_id for charge in charges} == known
+    assert all(charge.is_settled for charge in charges)
+    assert charging.used_by(owner, "elevenlabs") == far_end.credits
 
 
 def quick(monkeypatch):
@@ -227,6 +277,90 @@ def test_nothing_is_sent_once_the_yes_is_taken_back(unperformed, model, far_end)
         bought(claim, tone)
     assert far_end.asked(Operation.CHANGE) == 0
     assert not VendorCharge.objects.exists()
+
+
+# --- what a killed worker left
+
+
+@pytest.fixture
+def left_open(unperformed, owner):
+    """A piece that was reserved for, and nothing is known of."""
+    claim, tone = unperformed
+    vendor = vendors.vendor("elevenlabs")
+    wanted = changing._to_be_changed(claim, vendor, tone)
+    take = claim.job
+    return charging.reserve(
+        owner,
+        "elevenlabs",
+        job=f"generation.Generation {take.pk}",
+        key=changing._key(take, take.voice_model, wanted.digest),
+        credits=wanted.credits,
+    )
+
+
+def long_ago(charge):
+    made_at = timezone.now() - timedelta(minutes=10)
+    VendorCharge.objects.filter(pk=charge.pk).update(made_at=made_at)
+
+
+def test_what_was_never_sent_is_bought_once_it_cannot_be_under_way(
+    unperformed, left_open, far_end
+):
+    long_ago(left_open)
+    bought(*unperformed)
+    bought(*unperformed)
+    assert far_end.asked(Operation.CHANGE) == 1
+    # Nobody learned what became of the first request: its credits stay reserved.
+    left_open.refresh_from_db()
+    assert not left_open.is_settled
+    assert VendorCharge.objects.count() == 2
+
+
+def test_what_may_be_under_way_is_waited_for(
+    unperformed, left_open, model, far_end, monkeypatch
+):
+    claim, tone = unperformed
+    vendor = vendors.vendor("elevenlabs")
+    waits = []
+
+    def meanwhile(seconds):
+        waits.append(seconds)
+        if len(waits) == 2:
+            vendor.change(model.vendor_voice_id, tone)
+
+    monkeypatch.setattr(changing.time, "sleep", meanwhile)
+    bought(claim, tone)
+    assert waits == [changing.LOOK_AGAIN_S] * 2
+    assert far_end.asked(Operation.CHANGE) == 1
+    left_open.refresh_from_db()
+    assert left_open.is_settled
+
+
+def test_waiting_ends_with_the_claim(unperformed, left_open, take):
+    Generation.objects.filter(pk=take.pk).update(stop_requested_at=timezone.now())
+    with pytest.raises(jobs.ClaimLost):
+        bought(*unperformed)
+
+
+def test_another_performance_as_long_is_not_taken_for_this_one(
+    unperformed, left_open, model, far_end, speech_dir
+):
+    """Two takes of one voice may be made at once: each is told by its sound."""
+    claim, _ = unperformed
+    speech = read_audio(speech_dir / "en" / "agent-incorrect.wav")
+    half = round(1.5 * speech.sample_rate_hz)
+    first, second = (
+        Waveform(speech.samples[:, start : start + half], speech.sample_rate_hz)
+        for start in (0, half)
+    )
+    vendor = vendors.vendor("elevenlabs")
+    wanted = changing._to_be_changed(claim, vendor, first)
+    sent = charging.sent(left_open)
+    vendor.change(model.vendor_voice_id, second)
+    assert wanted.recall(sent) is None
+    ours = vendor.change(model.vendor_voice_id, first)
+    vendor.change(model.vendor_voice_id, second)
+    assert wanted.recall(sent).bill == ours.bill
 
 
 # --- beside the engine on this site

@@ -449,6 +449,9 @@ def history(server: ElevenLabsServer, asked: Asked) -> Answer:
             ),
         )
     size = int(asked.query.get("page_size", "100"))
+    if after_item := asked.query.get("start_after_history_item_id"):
+        ids = [item.history_item_id for item in items]
+        items = items[ids.index(after_item) + 1 :]
     has_more = len(items) > size
     items = items[:size]
     last = items[-1].history_item_id if items else ""

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from voices.testing.elevenlabs_server import (
     Sound,
 )
 from voices.vendors import elevenlabs, retrying
-from voices.vendors.contract import Sample
+from voices.vendors.contract import Sample, Sent
 from voices.vendors.elevenlabs import ElevenLabs
 from voices.vendors.errors import (
     TRANSIENT,
@@ -370,19 +371,47 @@ def test_sound_that_is_lost_for_good_is_told(server, vendor, voice, what):
 
 
 def test_sound_that_was_paid_for_can_be_had_again(server, vendor, voice):
+    before = datetime.now(UTC)
     changed = vendor.change(voice.id, sung())
-    again = vendor.recall_changed(voice.id, changed.bill.request_id, 0.6)
+    spoken = vendor.speak(voice.id, "Hold me")
+    known = [Sent(before, one.bill.request_id) for one in (changed, spoken)]
+
+    (again,) = vendor.recall_changed(voice.id, 0.6, known[0])
     assert np.array_equal(again.waveform.samples, changed.waveform.samples)
     assert again.bill == changed.bill
-    spoken = vendor.speak(voice.id, "Hold me")
-    told = vendor.recall_spoken(voice.id, spoken.bill.request_id)
+    told = vendor.recall_spoken(voice.id, "Hold me", known[1])
     assert np.array_equal(told.waveform.samples, spoken.waveform.samples)
     assert (told.characters, told.bill) == (spoken.characters, spoken.bill)
-    assert vendor.recall_changed(voice.id, "never asked", 0.6) is None
-    assert vendor.recall_spoken(voice.id, "never asked") is None
-    # What was sung has no words to be timed.
-    assert vendor.recall_spoken(voice.id, changed.bill.request_id) is None
+
+    never = Sent(before, "never asked")
+    assert vendor.recall_changed(voice.id, 0.6, never) == []
+    assert vendor.recall_spoken(voice.id, "Hold me", never) is None
+    # What was sung has no words, and what was said was not sung.
+    assert vendor.recall_spoken(voice.id, "Hold me", known[0]) is None
+    assert vendor.recall_changed(voice.id, 0.6, known[1]) == []
     assert [server.asked(one) for one in (Operation.CHANGE, Operation.SPEAK)] == [1, 1]
+
+
+def test_what_nobody_noted_is_found_by_what_was_asked(
+    server, vendor, voice, monkeypatch
+):
+    monkeypatch.setattr(elevenlabs, "PAGE", 1)
+    before = datetime.now(UTC)
+    known = vendor.change(voice.id, sung())
+    lost = vendor.change(voice.id, sung())
+    longer = vendor.change(voice.id, sung(1.4))
+    spoken = vendor.speak(voice.id, "Hold me")
+    sent = Sent(before, others=frozenset({known.bill.request_id}))
+
+    (found,) = vendor.recall_changed(voice.id, 0.6, sent)
+    assert found.bill == lost.bill
+    (found,) = vendor.recall_changed(voice.id, 1.4, sent)
+    assert found.bill == longer.bill
+    assert vendor.recall_spoken(voice.id, "Hold me", sent).bill == spoken.bill
+    assert vendor.recall_spoken(voice.id, "Hold you", sent) is None
+    later = Sent(before + timedelta(hours=1))
+    assert vendor.recall_changed(voice.id, 0.6, later) == []
+    assert vendor.recall_spoken(voice.id, "Hold me", later) is None
 
 
 class _Forgetful(dict):

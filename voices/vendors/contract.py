@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from voiceplatform.audio.waveform import Waveform
@@ -73,6 +74,19 @@ class Changed:
 
 
 @dataclass(frozen=True)
+class Sent:
+    """A request that was sent before, at `at` or a little later.
+
+    `request_id` is empty where the answer that told it was never read; then it is none
+    of those in `others`, whose answers are known.
+    """
+
+    at: datetime
+    request_id: str = ""
+    others: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Usage:
     """How much of the site's account is used: credits this month, voices in all."""
 
@@ -106,7 +120,7 @@ class Vendor(Protocol):
     slug: str
     name: str
     limits: Limits
-    #: No request of `make_voice` is under way longer than this, in seconds.
+    #: No request is under way longer than this, in seconds.
     longest_request_s: float
 
     def make_voice(self, key: str, samples: Sequence[Sample]) -> VendorVoice:
@@ -134,18 +148,19 @@ class Vendor(Protocol):
     def change(self, voice_id: str, performance: Waveform, *, seed: int = 0) -> Changed:
         """The performance in the voice; it lasts at most `limits.performance_s`."""
 
-    def recall_spoken(self, voice_id: str, request_id: str) -> Spoken | None:
-        """What an earlier request to speak was answered with.
+    def recall_spoken(self, voice_id: str, text: str, sent: Sent) -> Spoken | None:
+        """What a request to say this text was answered with.
 
-        It costs nothing. None where the vendor does not have it any more.
+        It costs nothing. None where the vendor does not have it, or not yet.
         """
 
     def recall_changed(
-        self, voice_id: str, request_id: str, duration_s: float
-    ) -> Changed | None:
-        """What an earlier request to change so many seconds was answered with.
+        self, voice_id: str, duration_s: float, sent: Sent
+    ) -> Sequence[Changed]:
+        """What a request to change so many seconds was answered with.
 
-        It costs nothing. None where the vendor does not have it any more.
+        It costs nothing. Where its id is not known it is one of these, or none; the
+        caller hears which.
         """
 
     def cost_of_speaking(self, text: str) -> int:

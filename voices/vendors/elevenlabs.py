@@ -17,6 +17,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ from .contract import (
     Changed,
     Limits,
     Sample,
+    Sent,
     Spoken,
     TimedCharacter,
     Usage,
@@ -61,6 +63,10 @@ CREDITS_PER_MINUTE = 1_000
 
 #: Sound this much shorter than it should be has lost its end.
 _SHORTER, _LONGER, _SLACK_S = 0.92, 1.25, 0.25
+#: What sound of another length than expected is told as.
+_OTHER_LENGTH = (Failure.TRUNCATED, Failure.WRONG_RATE)
+#: Their clock may be so far behind ours.
+_CLOCKS_DIFFER_S = 120.0
 
 #: Words of `detail.type`, `.code` or `.status`, and what they tell; the first counts.
 #: (elevenlabs.io/docs, "Errors"; the help centre's "Error Code 400 or 401" for the
@@ -295,7 +301,7 @@ class ElevenLabs:
 
     def _forget(self, voice_id: str) -> None:
         """Delete all that ElevenLabs keeps of what the voice said and sang."""
-        while items := self._history(voice_id):
+        while items := self._history(voice_id).history:
             for item in items:
                 self._forget_item(item.history_item_id)
 
@@ -313,18 +319,32 @@ class ElevenLabs:
             if error.failure is not Failure.NOT_FOUND:
                 raise
 
-    def _history(self, voice_id: str) -> list[Any]:
-        """The newest of what the voice said and sang, a page of it at most."""
+    def _history(self, voice_id: str, after_item: str | None = None) -> Any:
+        """A page of what the voice said and sang, the newest first."""
 
-        def ask() -> list[Any]:
+        def ask() -> Any:
             answer = self._asked(
                 lambda options: self._sdk.history.with_raw_response.list(
-                    voice_id=voice_id, page_size=PAGE, request_options=options
+                    voice_id=voice_id,
+                    page_size=PAGE,
+                    start_after_history_item_id=after_item,
+                    request_options=options,
                 )
             )
-            return list(self._told(answer.data, "history"))
+            self._told(answer.data, "history")
+            return answer.data
 
         return retried(ask, is_repeatable=True)
+
+    def _items(self, voice_id: str) -> Iterator[Any]:
+        """All that the voice said and sang, the newest first."""
+        after_item = None
+        while True:
+            page = self._history(voice_id, after_item)
+            yield from page.history
+            after_item = page.last_history_item_id
+            if not page.has_more or not page.history or not after_item:
+                return
 
     def _is_there(self, voice_id: str) -> bool:
         try:
@@ -426,23 +446,42 @@ class ElevenLabs:
             waveform = self._decoded(body, duration_s)
         return Changed(waveform, self._bill(self.cost_of_changing(duration_s)))
 
-    def recall_spoken(self, voice_id: str, request_id: str) -> Spoken | None:
-        item = self._of_request(voice_id, request_id)
-        if item is None or item.alignments is None:
-            return None
-        return Spoken(*self._spoken_in(item), _billed(item))
+    def recall_spoken(self, voice_id: str, text: str, sent: Sent) -> Spoken | None:
+        for item in self._answers(voice_id, "TTS", sent):
+            if item.text == text and item.alignments is not None:
+                return Spoken(*self._spoken_in(item), _billed(item))
+        return None
 
     def recall_changed(
-        self, voice_id: str, request_id: str, duration_s: float
-    ) -> Changed | None:
-        item = self._of_request(voice_id, request_id)
-        if item is None:
-            return None
-        body = self._sound_of(item.history_item_id)
-        return Changed(self._decoded(body, duration_s), _billed(item))
+        self, voice_id: str, duration_s: float, sent: Sent
+    ) -> Sequence[Changed]:
+        answers = []
+        for item in self._answers(voice_id, "STS", sent):
+            body = self._sound_of(item.history_item_id)
+            try:
+                waveform = self._decoded(body, duration_s)
+            except VendorError as error:
+                if sent.request_id or error.failure not in _OTHER_LENGTH:
+                    raise
+                continue
+            answers.append(Changed(waveform, _billed(item)))
+        return answers
+
+    def _answers(self, voice_id: str, source: str, sent: Sent) -> list[Any]:
+        """What the history has that may be the answer to this request."""
+        if sent.request_id:
+            item = self._of_request(voice_id, sent.request_id)
+            return [item] if item and item.source == source else []
+        since = sent.at.timestamp() - _CLOCKS_DIFFER_S
+        recent = takewhile(lambda item: item.date_unix >= since, self._items(voice_id))
+        return [
+            item
+            for item in recent
+            if item.source == source and item.request_id not in sent.others
+        ]
 
     def _of_request(self, voice_id: str, request_id: str) -> Any:
-        items = self._history(voice_id)
+        items = self._items(voice_id)
         return next((one for one in items if one.request_id == request_id), None)
 
     def _spoken_in(self, item: Any) -> tuple[Waveform, tuple[TimedCharacter, ...]]:
