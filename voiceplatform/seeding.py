@@ -11,15 +11,17 @@ from consent.seeding import seed_statement
 from fxchains.seeding import seed_presets
 from recordings.seeding import seed_script
 
-#: Run by the default cluster, each so many minutes apart; nothing is done when nothing
-#: is due.
+#: Each so many minutes apart; nothing is done when nothing is due.
 SWEEPS = {
     "voiceplatform.tasks.sweep_jobs": 1,
     "consent.tasks.erase_due": 1,
     "recordings.tasks.sweep_tickets": 1,
     "consent.tasks.sweep_files": 60,
     "voices.tasks.sweep_vendors": 60,
+    "voices.tasks.note_machine": 360,
 }
+#: The default cluster runs them, but for what is to be done where voices train.
+CLUSTERS = {"voices.tasks.note_machine": "gpu"}
 
 
 def seed() -> None:
@@ -34,5 +36,6 @@ def seed() -> None:
                 "schedule_type": Schedule.MINUTES,
                 "minutes": minutes,
                 "repeats": -1,
+                "cluster": CLUSTERS.get(task),
             },
         )

@@ -3,6 +3,7 @@ from django.core.exceptions import PermissionDenied
 
 from .models import (
     TrainingJob,
+    TrainingMachine,
     TrainingSample,
     VendorAccount,
     VendorCharge,
@@ -101,6 +102,11 @@ class VendorAccountAdmin(_Evidence, admin.ModelAdmin):
 
     def has_delete_permission(self, request, obj=None):
         return False
+
+
+@admin.register(TrainingMachine)
+class TrainingMachineAdmin(_Evidence, admin.ModelAdmin):
+    list_display = ("name", "device", "noted_at")
 
 
 @admin.register(VendorCharge)

@@ -18,7 +18,7 @@ from consent.granting import open_grant
 from consent.models import ConsentGrant, Scope
 from recordings.models import Recording
 
-from . import charging, vendors
+from . import charging, machines, vendors
 from .models import VendorAccount, VoiceModel
 from .quality import GOOD_MINUTES, figures
 
@@ -75,7 +75,7 @@ def choose(user: Any) -> Choice:
     if wanted == AUTO:
         return _automatic(user)
     if wanted == LOCAL:
-        return Choice(LOCAL, f"{who} the engine on this site.")
+        return _here(f"{who} the engine on this site.")
     if wanted not in vendors.adapters():
         return Choice(
             wanted,
@@ -143,16 +143,27 @@ def _automatic(user: Any) -> Choice:
                 f"{name} makes do with one or two.",
             )
         if poor := _poor_figures(user):
-            return Choice(
-                vendor,
-                f"Automatic: {name}, because the last voice that was made on this site "
-                f"is poor in {' and '.join(poor)}.",
+            if not _learns_better_now(user):
+                return Choice(
+                    vendor,
+                    f"Automatic: {name}, because the last voice that was made on this "
+                    f"site is poor in {' and '.join(poor)}.",
+                )
+            why_not = (
+                f"Your last voice is poor in {' and '.join(poor)}, but was made "
+                "without the graphics card that is here now. Another try costs nothing."
             )
+            continue
         why_not = (
             f"You have {minutes:.1f} minutes of speech, which is enough for it; your "
             "takes stay here and nothing is billed."
         )
-    return Choice(LOCAL, f"Automatic: the engine on this site. {why_not or _ONLY_ONE}")
+    return _here(f"Automatic: the engine on this site. {why_not or _ONLY_ONE}")
+
+
+def _here(reason: str) -> Choice:
+    """The engine on this site, with what it has to learn on."""
+    return Choice(LOCAL, f"{reason} {machines.in_words()}".rstrip())
 
 
 _ONLY_ONE = "It is the only one here, and your takes go nowhere else."
@@ -166,8 +177,19 @@ def _minutes_of_speech(user: Any) -> float:
 
 def _poor_figures(user: Any) -> list[str]:
     """What the quality card of their latest voice made here says is poor."""
-    local = VoiceModel.objects.visible_to(user).ready()
-    latest = local.filter(engine=VoiceModel.Engine.LOCAL).first()
+    latest = _latest_here(user)
     if latest is None:
         return []
     return [f.name.lower() for f in figures(latest.quality) if f.verdict == "poor"]
+
+
+def _learns_better_now(user: Any) -> bool:
+    """Whether their latest voice made here had no GPU, and the next one has."""
+    latest = _latest_here(user)
+    was_on_cpu = latest is not None and latest.quality.get("device") == machines.CPU
+    return was_on_cpu and machines.device_here() not in ("", machines.CPU)
+
+
+def _latest_here(user: Any) -> VoiceModel | None:
+    local = VoiceModel.objects.visible_to(user).ready()
+    return local.filter(engine=VoiceModel.Engine.LOCAL).first()

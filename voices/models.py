@@ -320,6 +320,18 @@ class VoiceSample(HoldsFiles):
         return self.audio.name.removeprefix("samples/").removesuffix(".wav")
 
 
+class TrainingMachine(models.Model):
+    """A machine of this site that trains voices, and on what, when it last looked."""
+
+    name = models.CharField(max_length=120, unique=True)
+    #: As torch calls it: "cpu", or "cuda" for a GPU.
+    device = models.CharField(max_length=20)
+    noted_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class VendorAccount(models.Model):
     """What this site's account at a vendor had left when it was last asked.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from . import charging, cloning, training, vendors
+from . import charging, cloning, machines, training, vendors
 from .models import TrainingJob
 from .vendors.errors import VendorError
 
@@ -17,6 +17,11 @@ def train(pk: int) -> None:
             cloning.clone(claim)
         else:
             training.train(claim)
+
+
+def note_machine() -> None:
+    """Every six hours, on a machine that trains: whether it has a GPU."""
+    machines.note(training.training_device())
 
 
 def sweep_vendors() -> int:

@@ -24,7 +24,7 @@ from recordings.models import Recording
 from voiceplatform.jobs import IN_PROGRESS, Claim, JobError, Status
 from voiceplatform.working import at_work, deliver, scratch_dir
 
-from . import choosing, vendors
+from . import choosing, machines, vendors
 from .models import (
     TrainingJob,
     TrainingSample,
@@ -281,11 +281,11 @@ def training_config(preset: str) -> TrainingConfig:
 
 def training_device() -> str:
     """The operator's choice; "auto" is a GPU where torch finds one."""
-    import torch
-
     chosen: str = settings.TRAINING_DEVICE
     if chosen != "auto":
         return chosen
+    import torch
+
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -328,6 +328,8 @@ def _train(claim: Claim[TrainingJob]) -> None:
     takes = list(read_takes(claim))
     check_voice(claim, takes)
     reporter = _Reporter(claim)
+    config = training_config(job.preset)
+    machines.note(config.device)
 
     def heard(sound: Waveform) -> None:
         keep_sample(claim, sound, reporter.fraction)
@@ -337,7 +339,7 @@ def _train(claim: Claim[TrainingJob]) -> None:
         checkpoint = train_engine(
             takes,
             directory,
-            config=training_config(job.preset),
+            config=config,
             seed=job.seed,
             on_progress=reporter,
             on_sample=heard,
@@ -354,6 +356,7 @@ def _train(claim: Claim[TrainingJob]) -> None:
 
     measuring()
     quality = measured(LocalVoice.load(checkpoint, parts), takes, measuring)
+    quality["device"] = config.device
     name = checkpoint_name(job.model, checkpoint.name)
 
     def finish() -> bool:

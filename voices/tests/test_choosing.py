@@ -12,8 +12,8 @@ from consent.models import ConsentGrant, Scope
 from consent.seeding import seed_statement
 from voiceplatform.jobs import Status
 from voiceplatform.testing.factories import make_training_job, make_voice_model
-from voices import charging, choosing
-from voices.models import VendorCharge, VoiceModel
+from voices import charging, choosing, machines, tasks
+from voices.models import TrainingMachine, VendorCharge, VoiceModel
 from voices.testing.accounts import (
     make_checked_takes,
     make_vendor_grant,
@@ -119,6 +119,70 @@ def test_a_share_that_is_used_up_is_no_choice(owner, stranger, account, settings
     assert "This site's share of ElevenLabs" in choosing.choose(stranger).reason
 
 
+# --- what there is to learn on
+
+CPU_WORDS = "It learns on this site's processor: there is no graphics card here."
+GPU_WORDS = "It has a graphics card to learn on."
+
+
+def test_the_reason_says_what_this_site_learns_on(owner):
+    assert choosing.choose(owner).reason.endswith("your takes go nowhere else.")
+    machines.note("cpu")
+    assert choosing.choose(owner).reason.endswith(CPU_WORDS)
+    TrainingMachine.objects.create(
+        name="another", device="cuda", noted_at=timezone.now()
+    )
+    assert choosing.choose(owner).reason.endswith(GPU_WORDS)
+    choosing.remember(owner, "local")
+    assert choosing.choose(owner).reason == (
+        f"You chose the engine on this site. {GPU_WORDS}"
+    )
+    # A machine that was taken away.
+    TrainingMachine.objects.filter(name="another").update(
+        noted_at=timezone.now() - timedelta(days=3)
+    )
+    assert choosing.choose(owner).reason.endswith(CPU_WORDS)
+
+
+def test_before_any_machine_has_looked_the_setting_tells(owner, settings):
+    settings.TRAINING_DEVICE = "cuda"
+    assert choosing.choose(owner).reason.endswith(GPU_WORDS)
+    settings.TRAINING_DEVICE = "cpu"
+    assert choosing.choose(owner).reason.endswith(CPU_WORDS)
+
+
+def test_a_machine_notes_once_what_it_has(db, settings):
+    for device in ("cpu", "cpu", "cuda"):
+        settings.TRAINING_DEVICE = device
+        tasks.note_machine()
+    assert TrainingMachine.objects.get().device == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("made_on", "now", "engine"),
+    [
+        ("cpu", "cuda", "local"),
+        ("cpu", "cpu", "elevenlabs"),
+        ("cuda", "cuda", "elevenlabs"),
+        ("cpu", "", "elevenlabs"),
+    ],
+)
+def test_a_poor_voice_is_tried_again_here_where_a_gpu_has_come(
+    owner, account, made_on, now, engine
+):
+    make_vendor_grant(owner)
+    takes = make_checked_takes(owner, n=4, each_s=100.0)
+    quality = {"clarity": 0.4, "device": made_on}
+    make_voice_model(owner, recordings=takes, quality=quality)
+    if now:
+        machines.note(now)
+    choice = choosing.choose(owner)
+    assert choice.engine == engine
+    if choice.is_local:
+        assert "poor in clarity, but was made without the graphics" in choice.reason
+        assert choice.reason.endswith(GPU_WORDS)
+
+
 # --- chosen
 
 
@@ -219,9 +283,11 @@ def test_the_page_says_which_engine_and_why(page, owner, account):
 
 
 def test_where_there_is_no_vendor_there_is_no_choice(page, owner):
+    machines.note("cpu")
     make_checked_takes(owner)
     shown = text(page.get(LIST))
     assert "It is the only one here" in shown
+    assert "no graphics card here" in shown
     assert "engine-choice" not in shown
 
 

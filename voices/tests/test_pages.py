@@ -232,8 +232,8 @@ def test_the_list_asks_the_database_as_often_for_three(
         model = make_voice_model(owner)
         make_training_job(owner, model=model, status=Status.DONE)
         make_voice(owner, f"Untrained {number}")
-    # Session, person, material, voices, models with their jobs and sums.
-    with django_assert_num_queries(5):
+    # Session, person, material, voices, models with their jobs and sums, machines.
+    with django_assert_num_queries(6):
         page.get(LIST)
 
 

@@ -37,7 +37,7 @@ from voiceplatform.testing.factories import (
 from voiceplatform.testing.voices import make_spoken_takes, tiny_config
 from voices import tasks, training
 from voices.engine.synthesis import LocalVoice
-from voices.models import TrainingJob, VoiceModel, VoiceSample
+from voices.models import TrainingJob, TrainingMachine, VoiceModel, VoiceSample
 
 REAL_CONFIG = training.training_config
 
@@ -369,6 +369,7 @@ def test_a_training_makes_a_voice_that_sings(job, monkeypatch):
     assert 0 <= model.quality["clarity"] <= 1
     assert 1 <= model.quality["dnsmos"] <= 5
     assert 2 < model.quality["takes_dnsmos"] <= 5
+    assert model.quality["device"] == TrainingMachine.objects.get().device
     assert LocalVoice.load(Path(model.checkpoint.path)).range_hz == (low_hz, high_hz)
     assert stored("voices") == [Path(model.checkpoint.name).name]
     assert not training.work_dir(job).exists()
