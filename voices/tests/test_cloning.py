@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -21,11 +21,15 @@ from recordings.models import Recording
 from voiceplatform import jobs
 from voiceplatform.jobs import Status
 from voiceplatform.tasks import sweep_jobs
-from voiceplatform.testing.factories import make_voice_model
+from voiceplatform.testing.factories import make_voice, make_voice_model, open_grant
 from voices import choosing, cloning, picking, tasks, training
 from voices.models import TrainingJob, VendorAccount, Voice, VoiceModel
 from voices.testing import elevenlabs_server as far
-from voices.testing.accounts import make_checked_takes, make_vendor_grant
+from voices.testing.accounts import (
+    make_checked_takes,
+    make_vendor_grant,
+    make_vendor_model,
+)
 from voices.testing.elevenlabs_server import Fault, KeptVoice, Line, Operation
 from voices.vendors import elevenlabs, retrying
 
@@ -124,6 +128,30 @@ def test_somebody_elses_yes_does_not_count(owner, stranger, takes, far_end):
     choosing.remember(owner, "elevenlabs")
     with pytest.raises(training.CannotTrain):
         training.start_training(owner)
+
+
+@pytest.mark.database
+def test_the_database_holds_a_voice_to_its_owners_yes_to_that_vendor(owner, stranger):
+    """Whatever code makes or changes the row."""
+    theirs, own = make_vendor_grant(stranger), make_vendor_grant(owner)
+    to_this_site = open_grant(owner)
+    model = make_vendor_model(owner)
+    assert model.vendor_grant == own
+    wrong = [
+        {"vendor_grant": theirs},
+        {"vendor_grant": to_this_site},
+        {"vendor": "another"},
+        {"voice": make_voice(stranger)},
+    ]
+    for changes in wrong:
+        with pytest.raises(IntegrityError, match="owner's yes"), transaction.atomic():
+            VoiceModel.objects.filter(pk=model.pk).update(**changes)
+        with pytest.raises(IntegrityError, match="owner's yes"), transaction.atomic():
+            make_vendor_model(owner, **changes)
+    assert list(VoiceModel.objects.all()) == [model]
+    VoiceModel.objects.filter(pk=model.pk).update(vendor_voice_id="a-new-id")
+    VoiceModel.objects.filter(pk=model.pk).update(vendor_grant=own, vendor="elevenlabs")
+    assert list(verify_chain()) == []
 
 
 # --- making it
