@@ -147,11 +147,12 @@ def _automatic(user: Any) -> Choice:
                 return Choice(
                     vendor,
                     f"Automatic: {name}, because the last voice that was made on this "
-                    f"site is poor in {' and '.join(poor)}.",
+                    f"site is poor in {' and '.join(poor)}. "
+                    f"{machines.in_words()}".rstrip(),
                 )
             why_not = (
-                f"Your last voice is poor in {' and '.join(poor)}, but was made "
-                "without the graphics card that is here now. Another try costs nothing."
+                f"Your last voice is poor in {' and '.join(poor)}, but was made on a "
+                "processor alone. Another try here costs nothing."
             )
             continue
         why_not = (

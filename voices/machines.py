@@ -45,5 +45,5 @@ def in_words() -> str:
     if not device:
         return ""
     if device == CPU:
-        return "It learns on this site's processor: there is no graphics card here."
-    return "It has a graphics card to learn on."
+        return "The engine here learns on a processor: there is no graphics card."
+    return "The engine here has a graphics card to learn on."

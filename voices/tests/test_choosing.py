@@ -121,8 +121,8 @@ def test_a_share_that_is_used_up_is_no_choice(owner, stranger, account, settings
 
 # --- what there is to learn on
 
-CPU_WORDS = "It learns on this site's processor: there is no graphics card here."
-GPU_WORDS = "It has a graphics card to learn on."
+CPU_WORDS = "The engine here learns on a processor: there is no graphics card."
+GPU_WORDS = "The engine here has a graphics card to learn on."
 
 
 def test_the_reason_says_what_this_site_learns_on(owner):
@@ -179,8 +179,9 @@ def test_a_poor_voice_is_tried_again_here_where_a_gpu_has_come(
     choice = choosing.choose(owner)
     assert choice.engine == engine
     if choice.is_local:
-        assert "poor in clarity, but was made without the graphics" in choice.reason
-        assert choice.reason.endswith(GPU_WORDS)
+        assert "poor in clarity, but was made on a processor" in choice.reason
+    words = {"cpu": CPU_WORDS, "cuda": GPU_WORDS, "": "poor in clarity."}[now]
+    assert choice.reason.endswith(words)
 
 
 # --- chosen
@@ -287,7 +288,7 @@ def test_where_there_is_no_vendor_there_is_no_choice(page, owner):
     make_checked_takes(owner)
     shown = text(page.get(LIST))
     assert "It is the only one here" in shown
-    assert "no graphics card here" in shown
+    assert CPU_WORDS in shown
     assert "engine-choice" not in shown
 
 
