@@ -55,7 +55,7 @@ class VoiceAdmin(_Evidence, admin.ModelAdmin):
 @admin.register(VoiceModel)
 class VoiceModelAdmin(_Evidence, admin.ModelAdmin):
     list_display = ("voice", "owner", "engine", "status", "created_at")
-    list_filter = ("status", "engine", "vendor")
+    list_filter = ("status", "engine", "vendor", "vendor_demand")
     list_select_related = ("voice__user",)
     search_fields = ("voice__name", "voice__user__email")
     date_hierarchy = "created_at"

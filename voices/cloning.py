@@ -27,7 +27,7 @@ from .training import (
     settle_models,
     takes_of,
 )
-from .vendors.contract import Sample, Vendor, VendorVoice
+from .vendors.contract import Demand, Sample, Vendor, VendorVoice
 from .vendors.errors import VendorError
 
 if TYPE_CHECKING:
@@ -49,6 +49,22 @@ NO_ACCOUNT = (
     "train again."
 )
 
+#: What a person is told where a voice is made but may not sing; its page says more.
+DEMANDED = {
+    Demand.PROOF: (
+        "{vendor} wants to be shown that this voice is yours before it may sing. The "
+        f"voice's page says how. {TAKES_ARE_SAFE}"
+    ),
+    Demand.CAPTCHA: (
+        "{vendor} wants you to read a sentence aloud before this voice may sing. The "
+        f"voice's page says how. {TAKES_ARE_SAFE}"
+    ),
+    Demand.BARRED: (
+        "{vendor} does not allow this voice. Choose the engine on this site. "
+        f"{TAKES_ARE_SAFE}"
+    ),
+}
+
 
 def clone(claim: Claim[TrainingJob]) -> None:
     """Work off the claimed training of a model that a vendor makes."""
@@ -69,6 +85,7 @@ def _clone(claim: Claim[TrainingJob]) -> None:
     check_voice(claim, takes)
     quality = covered(takes)
     samples = _samples(claim)
+    VoiceModel.objects.filter(pk=model.pk).update(vendor_demand="")
     claim.heartbeat(f"{vendor.name} listens to your takes", READ)
     # Asked once more at the last moment: from here on they leave this site.
     if not claim.keep():
@@ -79,15 +96,12 @@ def _clone(claim: Claim[TrainingJob]) -> None:
         voice = _monitor(claim, vendor, voice)
     except VendorError as error:
         raise JobError(f"{error} {TAKES_ARE_SAFE}") from error
-    if voice.needs_verification:
-        raise JobError(
-            f"{vendor.name} wants to be shown that this voice is yours before it may "
-            f"sing. Ask whoever runs this site to verify it in their account at "
-            f"{vendor.name}, then go on where this ended. {TAKES_ARE_SAFE}"
-        )
+    if voice.demand is not Demand.NOTHING:
+        VoiceModel.objects.filter(pk=model.pk).update(vendor_demand=voice.demand.value)
+        raise JobError(DEMANDED[voice.demand].format(vendor=vendor.name))
     with transaction.atomic():
         finished = claim.finish() and VoiceModel.objects.filter(pk=model.pk).update(
-            status=VoiceModel.Status.READY, quality=quality
+            status=VoiceModel.Status.READY, quality=quality, vendor_demand=""
         )
     if not finished:
         raise ClaimLost(f"TrainingJob {claim.pk}")
@@ -121,9 +135,9 @@ def _keep_id(model: VoiceModel, voice: VendorVoice) -> None:
 def _monitor(
     claim: Claim[TrainingJob], vendor: Vendor, voice: VendorVoice
 ) -> VendorVoice:
-    """The voice once it may sing, or as it is after MONITOR_S."""
+    """The voice once it may sing or somebody has to do something, or in MONITOR_S."""
     until = time.monotonic() + MONITOR_S
-    while voice.needs_verification and time.monotonic() < until:
+    while voice.demand is Demand.PROOF and time.monotonic() < until:
         claim.heartbeat(f"{vendor.name} checks the voice", SENT)
         time.sleep(MONITOR_STEP_S)
         voice = vendor.voice(voice.id)

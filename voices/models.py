@@ -16,6 +16,7 @@ from voiceplatform.jobs import MAX_ATTEMPTS, Job, JobQuerySet, Status
 
 from . import vendors
 from .quality import Figure, advice, figures
+from .vendors.contract import OUR_PREFIX
 
 
 class VoiceQuerySet(models.QuerySet["Voice"]):
@@ -129,6 +130,8 @@ class VoiceModel(HoldsFiles):
     )
     vendor_key = models.UUIDField(null=True, unique=True, editable=False)
     vendor_voice_id = models.CharField(max_length=64, blank=True, default="")
+    #: What the vendor wants before it may sing (voices/vendors/contract.py, Demand).
+    vendor_demand = models.CharField(max_length=10, blank=True, default="")
     #: range_hz, minutes, similarity and what else was measured (`training.measured`).
     quality = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
@@ -178,6 +181,11 @@ class VoiceModel(HoldsFiles):
         if self.is_at_vendor:
             return vendors.name_of(self.vendor)
         return "the engine on this site"
+
+    @property
+    def name_there(self) -> str:
+        """What it is called at the vendor."""
+        return f"{OUR_PREFIX}{self.vendor_key}"
 
     @property
     def is_being_written(self) -> bool:

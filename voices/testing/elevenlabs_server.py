@@ -118,6 +118,9 @@ class KeptVoice:
     samples: list[bytes]
     labels: dict[str, str]
     needs_verification: bool
+    #: As the SDK's `VoiceSafetyControl` spells it.
+    safety: str = "NONE"
+    is_verified: bool = False
     made_at: float = field(default_factory=time.time)
 
     @property
@@ -155,11 +158,14 @@ class ElevenLabsServer:
         self.voices_limit = 10
         self.voices_made = self.voices_deleted = 0
         self.asks_verification = False
+        self.safety = "NONE"
         self.concurrency = 5
         self.at_work = self.most_at_work = 0
         self.latency_s = 0.0
         #: How long a SLOW answer takes; longer than the client waits.
         self.slow_s = 5.0
+        #: Those that came in, and those that were answered with their status.
+        self.begun: list[Operation] = []
         self.requests: list[tuple[Operation, int]] = []
         self.stopping = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
@@ -192,7 +198,7 @@ class ElevenLabsServer:
 
     def asked(self, operation: Operation) -> int:
         """How often this was asked for so far."""
-        return sum(one is operation for one, _ in self.requests)
+        return self.begun.count(operation)
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -277,6 +283,7 @@ def make(server: ElevenLabsServer, asked: Asked) -> Answer:
             files,
             json.loads(labels[0][1]) if labels else {},
             server.asks_verification,
+            server.safety,
         )
         server.voices_made += 1
     return typed(
@@ -538,9 +545,10 @@ def _as_voice(voice_id: str, kept: KeptVoice) -> Any:
             )
             for content in kept.samples
         ],
+        safety_control=kept.safety,
         voice_verification=VoiceVerificationResponse(
             requires_verification=kept.needs_verification,
-            is_verified=False,
+            is_verified=kept.is_verified,
             verification_failures=[],
             verification_attempts_count=0,
         ),
@@ -700,6 +708,7 @@ def _handler(server: ElevenLabsServer) -> type[BaseHTTPRequestHandler]:
                 parts_of(body, kind) if kind.startswith("multipart/") else {},
                 json.loads(body) if kind.startswith("application/json") else {},
             )
+            server.begun.append(operation)
             fault = server.next_fault(operation)
             if server.latency_s:
                 time.sleep(server.latency_s)

@@ -340,6 +340,32 @@ def test_a_failure_at_the_vendor_offers_the_engine_here(page, owner, account):
     assert "Choose the engine on this site instead" in shown
 
 
+@pytest.mark.parametrize(
+    ("demand", "heading", "may_go_on"),
+    [
+        ("captcha", "ElevenLabs wants you to read a sentence aloud", True),
+        ("proof", "ElevenLabs wants proof that this voice is yours", True),
+        ("barred", "ElevenLabs does not allow this voice", False),
+    ],
+)
+def test_what_a_vendor_demands_is_explained(
+    page, owner, account, demand, heading, may_go_on
+):
+    model = make_vendor_model(
+        owner, status=VoiceModel.Status.FAILED, vendor_demand=demand
+    )
+    make_training_job(owner, model=model, status=Status.FAILED, error="It waits.")
+    shown = text(page.get(reverse("voices:detail", args=[model.voice_id])))
+    assert heading in shown
+    assert (f"ownvoice-{model.vendor_key}" in shown) == may_go_on
+    assert ("Go on where it ended</button>" in shown) == may_go_on
+    assert ("This is called a voice captcha" in shown) == (demand == "captcha")
+    assert "Choose the engine on this site instead" in shown
+    assert reverse("voices:delete_model", args=[model.pk]) in shown
+    assert "It waits." not in shown
+    assert "It waits." in text(page.get(LIST))
+
+
 def test_a_voice_at_a_vendor_says_so(page, owner, account):
     model = make_vendor_model(owner, recordings=make_checked_takes(owner))
     shown = text(page.get(reverse("voices:detail", args=[model.voice_id])))

@@ -226,19 +226,69 @@ def test_a_failure_is_told_in_words_and_can_be_taken_up(job, far_end, refusal, w
     assert (job.status, far_end.voices_made) == (Status.DONE, 1)
 
 
-def test_a_voice_to_be_verified_waits_for_it_and_is_not_made_again(job, far_end):
-    far_end.asks_verification = True
+@pytest.mark.parametrize(
+    ("safety", "demand", "words"),
+    [
+        ("NONE", "proof", "wants to be shown that this voice is yours"),
+        ("CAPTCHA", "captcha", "wants you to read a sentence aloud"),
+        ("ENTERPRISE_CAPTCHA", "captcha", "wants you to read a sentence aloud"),
+    ],
+)
+def test_a_voice_to_be_verified_waits_for_it_and_is_not_made_again(
+    job, far_end, safety, demand, words
+):
+    far_end.asks_verification, far_end.safety = True, safety
     tasks.train(job.pk)
     job.refresh_from_db()
     assert job.status == Status.FAILED
-    assert "wants to be shown that this voice is yours" in job.error
+    assert words in job.error
+    assert job.error.endswith("Your recordings are safe.")
+    assert VoiceModel.objects.get().vendor_demand == demand
 
     (voice,) = far_end.voices.values()
-    voice.needs_verification = False
+    voice.is_verified = True
     training.resume_training(job)
     tasks.train(job.pk)
     job.refresh_from_db()
     assert (job.status, far_end.voices_made) == (Status.DONE, 1)
+    assert VoiceModel.objects.get().vendor_demand == ""
+
+
+def test_a_voice_that_is_not_allowed_is_told_and_never_ready(job, far_end):
+    far_end.asks_verification, far_end.safety = True, "BAN"
+    tasks.train(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.model.vendor_demand) == (Status.FAILED, "barred")
+    assert "does not allow this voice" in job.error
+    (voice,) = far_end.voices.values()
+    voice.is_verified = True
+    training.resume_training(job)
+    tasks.train(job.pk)
+    assert not VoiceModel.objects.ready().exists()
+
+
+def test_a_demand_that_settles_by_itself_is_waited_for(job, far_end, monkeypatch):
+    monkeypatch.setattr(cloning, "MONITOR_S", 30.0)
+    far_end.asks_verification = True
+
+    def settled(seconds):
+        next(iter(far_end.voices.values())).needs_verification = False
+
+    monkeypatch.setattr(cloning.time, "sleep", settled)
+    tasks.train(job.pk)
+    job.refresh_from_db()
+    assert job.status == Status.DONE
+
+
+def test_only_the_latest_reason_to_wait_is_told(job, far_end):
+    far_end.asks_verification, far_end.safety = True, "CAPTCHA"
+    tasks.train(job.pk)
+    training.resume_training(job)
+    far_end.faults = [Fault(Operation.LIST, far.BAD_KEY)]
+    tasks.train(job.pk)
+    job.refresh_from_db()
+    assert "does not accept this site's key" in job.error
+    assert VoiceModel.objects.get().vendor_demand == ""
 
 
 def test_a_yes_taken_back_while_takes_are_read_sends_nothing(job, far_end, monkeypatch):

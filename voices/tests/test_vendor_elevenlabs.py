@@ -25,7 +25,7 @@ from voices.testing.elevenlabs_server import (
     Sound,
 )
 from voices.vendors import elevenlabs, retrying
-from voices.vendors.contract import Sample, Sent
+from voices.vendors.contract import Demand, Sample, Sent
 from voices.vendors.elevenlabs import ElevenLabs
 from voices.vendors.errors import (
     TRANSIENT,
@@ -93,7 +93,7 @@ def test_a_voice_is_made_of_the_samples_under_our_key(server, vendor):
 
     kept = server.voices[voice.id]
     assert voice == vendor.voice(voice.id)
-    assert (voice.key, voice.needs_verification) == ("a-key", False)
+    assert (voice.key, voice.demand) == ("a-key", Demand.NOTHING)
     assert kept.name == "ownvoice-a-key"
     assert kept.samples == [sample(0).audio, sample(1).audio]
 
@@ -107,8 +107,30 @@ def test_a_voice_asked_for_twice_is_made_once(server, vendor):
 def test_a_voice_may_have_to_be_verified_first(server, vendor):
     server.asks_verification = True
     voice = vendor.make_voice("a-key", [sample()])
-    assert voice.needs_verification
-    assert vendor.voice(voice.id).needs_verification
+    assert voice.demand is vendor.voice(voice.id).demand is Demand.PROOF
+
+
+@pytest.mark.parametrize(
+    ("safety", "needs_verification", "is_verified", "demand"),
+    [
+        ("NONE", False, False, Demand.NOTHING),
+        ("NONE", True, False, Demand.PROOF),
+        ("NONE", True, True, Demand.NOTHING),
+        ("CAPTCHA", True, False, Demand.CAPTCHA),
+        ("ENTERPRISE_CAPTCHA", False, False, Demand.CAPTCHA),
+        ("CAPTCHA", True, True, Demand.NOTHING),
+        ("BAN", False, True, Demand.BARRED),
+        ("ENTERPRISE_BAN", True, False, Demand.BARRED),
+    ],
+)
+def test_what_a_voice_still_needs_is_told(
+    server, vendor, voice, safety, needs_verification, is_verified, demand
+):
+    kept = server.voices[voice.id]
+    kept.safety, kept.is_verified = safety, is_verified
+    kept.needs_verification = needs_verification
+    assert vendor.voice(voice.id).demand is demand
+    assert [one.demand for one in vendor.voices()] == [demand]
 
 
 def test_all_voices_of_ours_are_found_and_no_others(server, vendor, monkeypatch):

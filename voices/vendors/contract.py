@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Protocol
 
 from voiceplatform.audio.waveform import Waveform
@@ -26,17 +27,25 @@ class Sample:
     audio: bytes
 
 
+class Demand(Enum):
+    """What a vendor wants before a voice may speak."""
+
+    NOTHING = ""
+    #: That somebody shows there that it is theirs; it may also settle by itself.
+    PROOF = "proof"
+    #: That its owner reads aloud there what they are shown: a voice captcha.
+    CAPTCHA = "captcha"
+    #: Nothing that could be given: the vendor does not allow this voice.
+    BARRED = "barred"
+
+
 @dataclass(frozen=True)
 class VendorVoice:
-    """A voice as the vendor has it. `key` is ours, as it was made under.
-
-    `needs_verification`: it may not speak before somebody has shown at the vendor
-    that it is theirs.
-    """
+    """A voice as the vendor has it. `key` is ours, as it was made under."""
 
     id: str
     key: str
-    needs_verification: bool = False
+    demand: Demand = Demand.NOTHING
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from .contract import (
     OUR_PREFIX,
     Bill,
     Changed,
+    Demand,
     Limits,
     Sample,
     Sent,
@@ -222,10 +223,11 @@ class ElevenLabs:
                     request_options=options,
                 )
             )
+            is_to_prove = self._told(answer.data, "requires_verification")
             return VendorVoice(
                 self._told(answer.data, "voice_id"),
                 key,
-                bool(self._told(answer.data, "requires_verification")),
+                Demand.PROOF if is_to_prove else Demand.NOTHING,
             )
 
         # Safe to repeat: what was made the first time is found by its key.
@@ -710,16 +712,23 @@ class Gate:
 
 
 def _as_voice(found: Any) -> VendorVoice:
+    key = (found.name or "").removeprefix(OUR_PREFIX)
+    return VendorVoice(found.voice_id, key, _demand(found))
+
+
+def _demand(found: Any) -> Demand:
+    """As `safety_control` and `voice_verification` tell it."""
+    safety = (found.safety_control or "").removeprefix("ENTERPRISE_")
     verification = found.voice_verification
-    return VendorVoice(
-        found.voice_id,
-        (found.name or "").removeprefix(OUR_PREFIX),
-        bool(
-            verification
-            and verification.requires_verification
-            and not verification.is_verified
-        ),
-    )
+    if safety == "BAN":
+        return Demand.BARRED
+    if verification and verification.is_verified:
+        return Demand.NOTHING
+    if safety == "CAPTCHA":
+        return Demand.CAPTCHA
+    if verification and verification.requires_verification:
+        return Demand.PROOF
+    return Demand.NOTHING
 
 
 def _billed(item: Any) -> Bill:
