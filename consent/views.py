@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
+from django.core.paginator import Paginator
 from django.db.models import Count, Prefetch, Q, QuerySet, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -44,6 +45,8 @@ from .wording import actor_in_words, counts, event_in_words
 
 #: Events and receipts on the page; the rest is in the export.
 NEWEST = 50
+
+SONGS_A_PAGE = 50
 
 
 @login_required
@@ -128,6 +131,16 @@ def my_data(request: HttpRequest) -> HttpResponse:
         .select_related("voice")
         .order_by("-created_at")
     )
+    songs = (
+        Song.objects.visible_to(user)
+        .annotate(
+            n_takes=Count("generations", distinct=True),
+            n_mixes=Count("generations__mixdowns", distinct=True),
+        )
+        .defer("lyrics", "melody")
+        .order_by("-updated_at", "-pk")
+    )
+    page = Paginator(songs, SONGS_A_PAGE).get_page(request.GET.get("page"))
     events = AuditEvent.objects.filter(subject=user.pseudonym).order_by("-sequence")
     context = {
         "grants": ConsentGrant.objects.visible_to(user).select_related(
@@ -153,12 +166,8 @@ def my_data(request: HttpRequest) -> HttpResponse:
         "voices": Voice.objects.visible_to(user).prefetch_related(
             Prefetch("models", models)
         ),
-        "songs": Song.objects.visible_to(user)
-        .annotate(
-            n_takes=Count("generations", distinct=True),
-            n_mixes=Count("generations__mixdowns", distinct=True),
-        )
-        .defer("lyrics", "melody"),
+        "songs": page.object_list,
+        "page": page,
         "chains": FxChain.objects.owned_by(user).annotate(n_steps=Count("steps")),
         "receipts": ErasureReceipt.objects.filter(user=user).annotate(
             n_left=Count("items", filter=Q(items__erased_at=None))

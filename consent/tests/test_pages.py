@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.apps import apps
 from django.urls import reverse
@@ -9,6 +11,7 @@ from accounts.models import User
 from consent import erasing, granting
 from consent.models import AuditEvent, ConsentGrant, ConsentStatement, ErasureReceipt
 from consent.seeding import seed_statement
+from consent.views import SONGS_A_PAGE
 from fxchains.models import FxChain
 from generation.models import Mixdown, Song
 from recordings.models import Recording
@@ -155,12 +158,29 @@ def test_my_data_asks_the_database_as_often_for_three_rows_as_for_one(
         erasing.delete(spare, user=owner, reason="Song deleted")
 
     one_more(1)
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(14):
         signed_in.get(MY_DATA)
     one_more(2)
     one_more(3)
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(14):
         signed_in.get(MY_DATA)
+
+
+def test_my_data_shows_every_song_in_pages(signed_in, owner, stranger):
+    songs = [make_song(owner) for _ in range(2 * SONGS_A_PAGE + 1)]
+    make_song(stranger)
+    make_fx_chain(owner)
+    pages = [
+        signed_in.get(f"{MY_DATA}?page={number}").content.decode()
+        for number in (1, 2, 3)
+    ]
+    shown = [re.findall(r'href="/my-data/delete/song/(\d+)/"', page) for page in pages]
+    assert [len(page) for page in shown] == [SONGS_A_PAGE, SONGS_A_PAGE, 1]
+    assert {int(pk) for page in shown for pk in page} == {song.pk for song in songs}
+    assert f"1 to {SONGS_A_PAGE} of {len(songs)}" in pages[0]
+    assert 'href="?page=2#songs"' in pages[0]
+    assert all("Mine" in page for page in pages)
+    assert signed_in.get(f"{MY_DATA}?page=nonsense").status_code == 200
 
 
 # --- deleting
