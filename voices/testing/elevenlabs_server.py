@@ -672,6 +672,9 @@ def parts_of(body: bytes, content_type: str) -> dict[str, list[tuple[str, bytes]
 def _handler(server: ElevenLabsServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Head and body go out together: apart, the second would wait 40 ms for the
+        # acknowledgement of the first (Nagle's algorithm and delayed acknowledgement).
+        wbufsize = -1
 
         def do_GET(self) -> None:
             self.answer("GET")
