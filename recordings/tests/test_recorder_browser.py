@@ -6,13 +6,10 @@ import base64
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from django.db import connection
-from django.urls import reverse
 
 from consent import granting
 from recordings import intake
@@ -20,41 +17,21 @@ from recordings.models import Recording
 from voiceplatform.audio.files import read_audio, write_wav
 from voiceplatform.audio.resampling import resample
 from voiceplatform.audio.waveform import SAMPLE_RATE_HZ, Waveform
-from voiceplatform.testing.browsing import microphone_flags, watch
-from voiceplatform.testing.factories import (
-    make_microphone,
-    make_prompt,
-    make_script,
-    make_session,
-    make_spoken_consent,
-)
-from voiceplatform.tests.test_pages_layout import AUDIT, CONTRAST
+from voiceplatform.testing.browsing import microphone_flags
 
-from .streaming import assessed
+from .recorder import page_of, wait_for_state
 
 pytestmark = [
     pytest.mark.browser,
-    # Sound is real time: on busy cores an AudioWorklet's input has holes.
-    pytest.mark.alone,
+    pytest.mark.realtime,
     pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("worker"),
 ]
 
+#: On busy cores an AudioWorklet's input has holes, and a page's own device stumbles.
+on_idle_cores = pytest.mark.alone
+
 LEAD_S, CLIP_S = 4.0, 5.0
-
-
-@pytest.fixture
-def session(owner):
-    script = make_script("spoken", n_prompts=0)
-    for text in ("To leave a message, press one now.", "And this is the second."):
-        make_prompt(script, text=text, expected_s=4.0)
-    return make_session(owner, script=script, microphone=None)
-
-
-@pytest.fixture
-def new_session(session):
-    """Its consent is not spoken yet, so its microphone may still be chosen."""
-    session.spoken_consents.all().delete()
-    return session
 
 
 @pytest.fixture
@@ -74,63 +51,6 @@ def speech(speech_dir, tmp_path):
         return path, Waveform(spoken.mean(axis=0), rate_hz)
 
     return speech
-
-
-@pytest.fixture
-def opened(browsers, live_server, sign_in, owner):
-    """opened(browser, path): a page of the owner's; faults of it fail the test."""
-    watched = []
-
-    def opened(browser, path, *, init_script="", **options):
-        context = browser.new_context(base_url=live_server.url, **options)
-        page = context.new_page()
-        page.add_init_script(init_script)
-        watched.append((context, watch(page)))
-        sign_in(page, owner)
-        page.goto(path)
-        return page
-
-    yield opened
-    for context, faults in watched:
-        context.close()
-        assert faults == []
-
-
-@pytest.fixture(autouse=True)
-def worker(transactional_db):
-    """Beside the page: what waits for its checks passes them, as a worker would say."""
-    is_over = threading.Event()
-    faults = []
-
-    def work():
-        waiting = Recording.objects.filter(verdict=Recording.Verdict.CHECKING)
-        try:
-            while not is_over.wait(0.1):
-                for take in waiting.all():
-                    assessed(take.pk)
-        except Exception as fault:
-            faults.append(fault)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield
-    is_over.set()
-    thread.join()
-    assert faults == []
-
-
-def page_of(session):
-    return reverse("recordings:session", args=[session.pk])
-
-
-def check_page_of(session):
-    return reverse("recordings:microphone", args=[session.pk])
-
-
-def wait_for_state(page, state):
-    page.wait_for_selector(f'[data-recorder][data-state="{state}"]', timeout=20_000)
 
 
 def record_for(page, seconds):
@@ -188,8 +108,11 @@ WORKLET_ONLY = "delete window.MediaStreamTrackProcessor;"
 
 @pytest.mark.parametrize(
     ("rate_hz", "channels", "browser_is"),
-    [(44_100, 1, ""), (48_000, 2, ""), (44_100, 1, WORKLET_ONLY)],
-    ids=["mono", "stereo", "worklet"],
+    [
+        pytest.param(44_100, 1, "", id="mono"),
+        pytest.param(48_000, 2, "", id="stereo"),
+        pytest.param(44_100, 1, WORKLET_ONLY, id="worklet", marks=on_idle_cores),
+    ],
 )
 def test_the_stored_take_is_what_was_spoken(
     browsers, opened, session, speech, rate_hz, channels, browser_is
@@ -217,6 +140,7 @@ def busy_machine():
         program.wait()
 
 
+@pytest.mark.alone
 def test_a_busy_machine_loses_nothing(
     browsers, opened, session, tmp_path, busy_machine
 ):
@@ -232,6 +156,7 @@ def test_a_busy_machine_loses_nothing(
     assert correlation > 0.999
 
 
+@on_idle_cores
 def test_a_take_has_no_hole_after_half_a_minute(browsers, opened, session, tmp_path):
     """There Chromium takes a context that plays nothing off its output: it stumbles."""
     session.script.prompts.update(expected_s=30.0)
@@ -260,6 +185,7 @@ navigator.mediaDevices.getUserMedia = async () => {
 """
 
 
+@on_idle_cores
 def test_a_microphone_at_48_khz_is_not_resampled_on_the_way(
     browsers, opened, session, speech
 ):
@@ -348,62 +274,6 @@ def test_clicks_count_a_rap_in(browser, opened, session):
     assert 1.5 < take.duration_s < 4.0
 
 
-def test_a_denied_permission_is_explained(browsers, opened, session):
-    browser = browsers.launch("--use-fake-device-for-media-stream")
-    page = opened(browser, page_of(session))
-    page.click("[data-record]")
-    page.wait_for_selector("[data-error]:visible >> text=does not let this site use")
-    assert page.get_attribute("[data-recorder]", "data-state") == "off"
-    assert "Turn on the microphone" in page.inner_text("[data-record]")
-
-
-def test_a_machine_without_a_microphone_is_told(browsers, opened, session):
-    page = opened(browsers.without_microphone(), page_of(session))
-    page.wait_for_selector("[data-error]:visible >> text=No microphone was found")
-
-
-KEEP_THE_STREAM = """
-const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-navigator.mediaDevices.getUserMedia = async (wanted) => {
-  window.device = await open(wanted);
-  return window.device;
-};
-"""
-
-
-@pytest.mark.parametrize(
-    ("event", "state", "words"),
-    [
-        ("ended", "off", "unplugged or taken away"),
-        ("mute", "ready", "microphone is muted"),
-    ],
-)
-def test_a_microphone_lost_midway_ends_the_take(
-    browser, opened, session, event, state, words
-):
-    page = opened(browser, page_of(session), init_script=KEEP_THE_STREAM)
-    wait_for_state(page, "ready")
-    page.keyboard.press("Space")
-    wait_for_state(page, "recording")
-    page.wait_for_timeout(800)
-    page.evaluate(f"device.getAudioTracks()[0].dispatchEvent(new Event('{event}'))")
-    wait_for_state(page, state)
-    assert words in page.inner_text(".notice:visible")
-    assert not Recording.objects.exists()
-
-
-def test_processing_that_stays_on_is_warned_of(browser, opened, session):
-    stubborn = """
-    const told = MediaStreamTrack.prototype.getSettings;
-    MediaStreamTrack.prototype.getSettings = function () {
-      return { ...told.call(this), noiseSuppression: true };
-    };
-    """
-    page = opened(browser, page_of(session), init_script=stubborn)
-    page.wait_for_selector("[data-warning]:visible >> text=noise suppression")
-    wait_for_state(page, "ready")
-
-
 def test_withdrawing_midway_stops_the_recorder(browser, opened, session):
     page = opened(browser, page_of(session))
     wait_for_state(page, "ready")
@@ -434,172 +304,3 @@ def test_a_take_stops_by_itself_at_its_longest(browser, opened, session):
     page.keyboard.press("Space")
     page.wait_for_selector("[data-take]", timeout=20_000)
     assert Recording.objects.get().duration_s == pytest.approx(10.0, abs=0.01)
-
-
-def test_the_microphone_check(browser, opened, new_session):
-    session = new_session
-    page = opened(browser, check_page_of(session))
-    page.click("[data-open]")
-    page.wait_for_selector("[data-accepted]:visible")
-    assert page.inner_text("[data-rate]") == "44,100 Hz"
-    assert page.inner_text("[data-verdict]") == "Accepted"
-    assert page.locator("[data-devices] option").count() == 3
-    page.click("[data-measure-room]")
-    page.wait_for_selector("[data-room]:visible", timeout=10_000)
-    assert "dBFS" in page.inner_text("[data-room]")
-    page.select_option("[data-devices]", label="Fake Audio Input 1")
-    page.wait_for_selector("[data-accepted]:visible")
-    session.refresh_from_db()
-    assert session.microphone.label == "Fake Audio Input 1"
-    assert "noise_floor_dbfs" in session.check_report
-
-
-# --- which microphone
-
-
-def test_a_fake_device_is_refused_outside_tests(browser, opened, session, settings):
-    settings.ALLOW_FAKE_MICROPHONES = False
-    phone = {"width": 360, "height": 780}
-    page = opened(browser, check_page_of(session), viewport=phone)
-    page.click("[data-open]")
-    page.wait_for_selector("[data-reasons]:visible >> text=the fake device of Chrome")
-    assert page.inner_text("[data-verdict]") == "Refused"
-    assert not page.is_visible("text=Go to the script")
-    assert page.evaluate("document.documentElement.scrollWidth") <= phone["width"]
-    assert page.evaluate(AUDIT) + page.evaluate(CONTRAST) == []
-    session.refresh_from_db()
-    assert session.microphone is None
-    assert set(session.grant.user.microphones.values_list("is_accepted")) == {(False,)}
-    # The choice stays open: with the keyboard, another one.
-    settings.ALLOW_FAKE_MICROPHONES = True
-    page.focus("[data-devices]")
-    page.keyboard.press("ArrowDown")
-    page.wait_for_selector("text=Go to the script")
-    assert page.inner_text("[data-verdict]") == "Accepted"
-    assert not page.is_visible("[data-reasons]")
-    assert page.evaluate(AUDIT) + page.evaluate(CONTRAST) == []
-    session.refresh_from_db()
-    assert session.microphone.label == "Fake Audio Input 1"
-
-
-def test_the_script_does_not_open_with_a_refused_device(
-    browser, opened, session, settings
-):
-    settings.ALLOW_FAKE_MICROPHONES = False
-    page = opened(browser, page_of(session))
-    page.wait_for_selector("[data-error]:visible >> text=the fake device of Chrome")
-    assert page.get_attribute("[data-recorder]", "data-state") == "off"
-    page.click("[data-error] >> text=Check your microphone")
-    page.wait_for_url(f"**{check_page_of(session)}")
-
-
-def test_sound_of_a_pages_own_making_is_refused(browsers, opened, session, settings):
-    """A stream without a device behind it, whatever it calls itself."""
-    settings.ALLOW_FAKE_MICROPHONES = False
-    made_up = """
-    navigator.mediaDevices.getUserMedia = async () => {
-      const node = new MediaStreamAudioDestinationNode(new AudioContext());
-      const [track] = node.stream.getAudioTracks();
-      Object.defineProperty(track, "label", { value: "Studio microphone" });
-      return node.stream;
-    };
-    """
-    plays_unasked = "--autoplay-policy=no-user-gesture-required"
-    browser = browsers.launch(*microphone_flags(None), plays_unasked)
-    page = opened(browser, page_of(session), init_script=made_up)
-    page.wait_for_selector("[data-error]:visible >> text=made by a program")
-    microphone = session.grant.user.microphones.get()
-    assert (microphone.label, microphone.is_accepted) == ("Studio microphone", False)
-
-
-def test_a_session_is_recorded_with_the_microphone_of_its_check(
-    browser, opened, new_session
-):
-    session = new_session
-    page = opened(browser, check_page_of(session))
-    page.click("[data-open]")
-    page.wait_for_selector("[data-accepted]:visible")
-    page.select_option("[data-devices]", label="Fake Audio Input 2")
-    page.wait_for_selector("[data-accepted]:visible")
-    make_spoken_consent(session)
-    page.goto(page_of(session))
-    wait_for_state(page, "ready")
-    assert page.inner_text("[data-device]") == "Fake Audio Input 2"
-
-
-def test_another_microphone_cannot_go_on_with_a_session(browser, opened, session):
-    session.microphone = make_microphone(session.grant.user)
-    session.save()
-    page = opened(browser, page_of(session))
-    page.wait_for_selector("[data-error]:visible >> text=begun with another microphone")
-    assert page.get_attribute("[data-recorder]", "data-state") == "off"
-    # Nor does the check, which says so and lets another be chosen.
-    page.click("[data-error] >> text=Check your microphone")
-    page.click("[data-open]")
-    page.wait_for_selector("[data-reasons]:visible >> text=start a new session")
-    session.refresh_from_db()
-    assert session.microphone.label == "Studio microphone"
-
-
-#: What enumerateDevices tells, after a change: `inputs => inputs`.
-CHANGED_INPUTS = """
-const told = navigator.mediaDevices.enumerateDevices.bind(navigator.mediaDevices);
-window.change = (inputs) => inputs;
-navigator.mediaDevices.enumerateDevices = async () => window.change(await told());
-"""
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ("inputs => []", "unplugged or taken away"),
-        (
-            "inputs => [{ kind: 'audioinput', deviceId: 'default', label: 'Other' }]",
-            "switched to another microphone",
-        ),
-    ],
-)
-def test_a_change_of_devices_midway_ends_the_take(
-    browser, opened, session, change, words
-):
-    page = opened(browser, page_of(session), init_script=CHANGED_INPUTS)
-    wait_for_state(page, "ready")
-    page.keyboard.press("Space")
-    wait_for_state(page, "recording")
-    page.wait_for_timeout(800)
-    page.evaluate("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
-    page.wait_for_timeout(200)
-    assert page.get_attribute("[data-recorder]", "data-state") == "recording"
-    page.evaluate(f"window.change = {change}")
-    page.evaluate("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
-    wait_for_state(page, "off")
-    assert words in page.inner_text("[data-error]")
-    assert not Recording.objects.exists()
-
-
-NAMED_INPUTS = """
-const told = navigator.mediaDevices.enumerateDevices.bind(navigator.mediaDevices);
-const named = ({ kind, deviceId, groupId, label }) => ({
-  kind, deviceId, groupId,
-  label: deviceId === "default" ? "Default - Fake Audio Input 2" : label,
-});
-navigator.mediaDevices.enumerateDevices = async () => (await told()).map(named);
-const label = Object.getOwnPropertyDescriptor(MediaStreamTrack.prototype, "label");
-Object.defineProperty(MediaStreamTrack.prototype, "label", {
-  get() {
-    const isDefault = this.getSettings().deviceId === "default";
-    return isDefault ? "Default - Fake Audio Input 2" : label.get.call(this);
-  },
-});
-"""
-
-
-def test_the_systems_choice_is_opened_by_its_own_id(browser, opened, session):
-    """What "default" stands for may change between two takes; a device does not."""
-    page = opened(browser, check_page_of(session), init_script=NAMED_INPUTS)
-    page.click("[data-open]")
-    page.wait_for_selector("[data-accepted]:visible")
-    options = page.locator("[data-devices] option").all_inner_texts()
-    assert options == ["Fake Audio Input 1", "Fake Audio Input 2"]
-    session.refresh_from_db()
-    assert session.microphone.label == "Fake Audio Input 2"

@@ -19,7 +19,7 @@ from voiceplatform.testing.factories import (
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.alone,
+    pytest.mark.realtime,
     pytest.mark.django_db(transaction=True),
 ]
 
