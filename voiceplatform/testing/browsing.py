@@ -99,6 +99,18 @@ def watch(page: Any) -> list[str]:
     return faults
 
 
+@pytest.fixture(scope="session")
+def live_server(live_server: Any) -> Any:
+    """Django's, which writes head and body apart: neither waits for the other's way.
+
+    Otherwise the body stays here until the head is acknowledged, 40 ms a request.
+    """
+    from django.core.servers.basehttp import WSGIRequestHandler
+
+    WSGIRequestHandler.disable_nagle_algorithm = True
+    return live_server
+
+
 @pytest.fixture(scope="module")
 def browsers() -> Iterator[Browsers]:
     with open_browsers() as opened:
