@@ -34,7 +34,9 @@ from voiceplatform.testing.factories import (
     make_spoken_consent,
 )
 
-pytestmark = pytest.mark.django_db
+# With real transactions: work that is silent for long is beaten for by a thread of its
+# own, which a transaction around the whole test would lock out for half a minute.
+pytestmark = pytest.mark.django_db(transaction=True)
 
 Verdict = Recording.Verdict
 #: Ten and a half seconds, and eleven.
