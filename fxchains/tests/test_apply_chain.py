@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from fxchains.management.commands.apply_chain import Command
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -25,6 +27,19 @@ def run(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """refused(*arguments): the exit code and what is told, without a new process."""
+
+    def refused(*arguments):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as ended:
+            Command().run_from_argv(["manage.py", "apply_chain", *arguments])
+        return ended.value.code, capsys.readouterr().err
+
+    return refused
 
 
 @pytest.fixture
@@ -90,12 +105,12 @@ def test_the_tempo_comes_with_the_chain_or_the_command(run, files, tmp_path):
         ('{"steps": [{"effect": "delay"}], "tempo_bpm": 999}', "20 to 400"),
     ],
 )
-def test_an_unusable_chain_is_told_in_one_line(run, files, tmp_path, chain, words):
+def test_an_unusable_chain_is_told_in_one_line(refused, files, tmp_path, chain, words):
     (tmp_path / "chain.json").write_text(chain)
-    done = run("chain.json", "in.wav", "out.wav")
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    code, told = refused("chain.json", "in.wav", "out.wav")
+    assert code == 2
+    assert words in told
+    assert len(told.strip().splitlines()) == 1
     assert not (tmp_path / "out.wav").exists()
 
 
@@ -110,8 +125,15 @@ def test_an_unusable_chain_is_told_in_one_line(run, files, tmp_path, chain, word
         (["chain.json", "in.wav", "out.wav", "--tempo", "fast"], "fast"),
     ],
 )
-def test_unusable_arguments_are_told_in_one_line(run, files, arguments, words):
-    done = run(*arguments)
-    assert done.returncode == 2
-    assert words in done.stderr
+def test_unusable_arguments_are_told_in_one_line(refused, files, arguments, words):
+    code, told = refused(*arguments)
+    assert code == 2
+    assert words in told
+    assert len(told.strip().splitlines()) == 1
+
+
+def test_a_script_reads_the_exit_code_and_the_line(run, files):
+    done = run("none.json", "in.wav", "out.wav")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no file none.json" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
