@@ -12,6 +12,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from consent.auditing import record, verify
 from consent.models import AuditEvent, AuditHead
 from voiceplatform.testing.flushing import triggers_lifted
+from voiceplatform.testing.killing import database_url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -155,19 +156,12 @@ connection.close()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_processes_writing_at_once_keep_the_sequence_gap_free(tmp_path):
+def test_processes_writing_at_once_keep_the_sequence_gap_free():
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "voiceplatform.settings",
+        "DATABASE_URL": database_url(),
         "PYTHONWARNINGS": "default",
     }
-    if connection.vendor == "sqlite":
-        # The test database is in memory; the real thing is a file.
-        environment["DATABASE_URL"] = f"sqlite:///{tmp_path / 'db.sqlite3'}"
-        migrate = [sys.executable, "manage.py", "migrate", "-v0"]
-        subprocess.run(migrate, cwd=ROOT, env=environment, check=True)
-    else:
-        base = environment["DATABASE_URL"].rpartition("/")[0]
-        environment["DATABASE_URL"] = f"{base}/{connection.settings_dict['NAME']}"
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER], cwd=ROOT, env=environment)
         for _ in range(4)
