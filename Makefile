@@ -40,7 +40,8 @@ test: $(VENV)/.requirements-dev
 		-m "not e2e and not alone and not realtime" || failed=1; \
 	OMP_NUM_THREADS=1 $(PYTEST) -n 3 --dist loadfile -m "realtime and not alone" || failed=1; \
 	$(PYTEST) -m "e2e or alone" || failed=1; \
-	$(PY) -m voiceplatform.testing.postgres $(PYTEST) -m database || failed=1; \
+	$(PY) -m voiceplatform.testing.postgres \
+		$(PYTEST) -n 2 --dist worksteal -m database || failed=1; \
 	exit $$failed
 
 check: $(VENV)/.requirements-dev
