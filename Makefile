@@ -36,7 +36,7 @@ test: $(VENV)/.requirements-dev
 	@if [ -z "$$SPEECH_DIR" ] && [ -f ../shared/tools/fetch_speech.sh ]; then \
 		bash ../shared/tools/fetch_speech.sh .cache/speech; fi
 	@failed=0; \
-	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile \
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist worksteal \
 		-m "not e2e and not alone and not realtime" || failed=1; \
 	OMP_NUM_THREADS=1 $(PYTEST) -n 3 --dist loadfile -m "realtime and not alone" || failed=1; \
 	$(PYTEST) -m "e2e or alone" || failed=1; \
