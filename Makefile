@@ -29,8 +29,8 @@ run: $(VENV)/.requirements
 	@$(PY) manage.py seed
 	@exec $(PY) manage.py serve --host $(ADDRESS) --port $(PORT)
 
-# What waits while sound plays runs three at a time, with no work beside it. What
-# measures time, and the end-to-end test that trains a voice on every core, run alone.
+# What waits while sound plays runs two at a time, with no work beside it. What measures
+# time, and the end-to-end tests, run alone.
 test: $(VENV)/.requirements-dev
 	@$(PY) -m voiceplatform.testing.programs
 	@if [ -z "$$SPEECH_DIR" ] && [ -f ../shared/tools/fetch_speech.sh ]; then \
@@ -38,7 +38,7 @@ test: $(VENV)/.requirements-dev
 	@failed=0; \
 	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist worksteal \
 		-m "not e2e and not alone and not realtime" || failed=1; \
-	OMP_NUM_THREADS=1 $(PYTEST) -n 3 --dist loadfile -m "realtime and not alone" || failed=1; \
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile -m "realtime and not alone" || failed=1; \
 	$(PYTEST) -m "e2e or alone" || failed=1; \
 	$(PY) -m voiceplatform.testing.postgres \
 		$(PYTEST) -n 2 --dist worksteal -m database || failed=1; \

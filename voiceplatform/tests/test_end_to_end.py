@@ -33,7 +33,7 @@ from voiceplatform.testing.serving import make_site, serve, wait_for
 pytestmark = pytest.mark.e2e
 
 #: Seconds the voice may train.
-TRAINING_S = 360
+TRAINING_S = 240
 
 LYRICS = """Morning light is on the water
 Every wave is coming home

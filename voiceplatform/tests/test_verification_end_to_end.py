@@ -30,7 +30,7 @@ from voiceplatform.testing.clips import CHALLENGE_WORDS, NAME, WORDS, spoken_con
 from voiceplatform.testing.person import NOTE_OPENING, Person, put_into_microphone
 from voiceplatform.testing.serving import make_site, serve
 
-pytestmark = pytest.mark.realtime
+pytestmark = pytest.mark.e2e
 
 #: Ten to twelve seconds each: the prompts of the script, in this order.
 FIRST, SECOND, THIRD = "demo-nogo", "confbridge-mute-extended", "dir-intro-fn"
