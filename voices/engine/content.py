@@ -130,7 +130,7 @@ def _on_device(path: Path, device: str) -> _Run:
 
 
 @lru_cache(maxsize=2)
-def default_encoder(device: str = "cpu") -> WhisperEncoder:
+def default_encoder(device: str) -> WhisperEncoder:
     """The encoder that ships, loaded once a process and device."""
     return WhisperEncoder(device)
 

@@ -110,7 +110,7 @@ def extract_many(
     waveforms: Sequence[Waveform], *, encoder: ContentEncoder | None = None
 ) -> list[Features]:
     """Features of several sounds at once: short ones share the encoder's windows."""
-    encoder = encoder or default_encoder()
+    encoder = encoder or default_encoder("cpu")
     at_full_rate = [mono_at_full_rate(waveform) for waveform in waveforms]
     for samples in at_full_rate:
         if MEL_SPEC.n_frames(len(samples)) == 0:

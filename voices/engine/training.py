@@ -767,13 +767,16 @@ def held_out_frames(corpus: Corpus, config: TrainingConfig, seed: int) -> np.nda
 
     Whole takes with their shifted copies, drawn until they are the share asked for;
     none if the takes are too short to spare any. Of several people, who may have one
-    take each, the end of every take.
+    take each, the end of every take where that is as long as a window.
     """
     nothing = np.zeros(corpus.n_frames, dtype=bool)
     if config.held_out_share <= 0 or corpus.duration_s < config.held_out_from_s:
         return nothing
+    window = max(config.acoustic_frames, config.vocoder_frames)
     if corpus.speaker.any():
-        return _ends_of_takes(corpus, config.held_out_share)
+        ends = _ends_of_takes(corpus, config.held_out_share, window)
+        if ends.any():
+            return ends
     numbers, lengths = np.unique(corpus.take[: corpus.n_plain], return_counts=True)
     wanted = config.held_out_share * corpus.n_plain
     chosen: list[int] = []
@@ -786,16 +789,20 @@ def held_out_frames(corpus: Corpus, config: TrainingConfig, seed: int) -> np.nda
         if frames >= wanted:
             break
     held_out = np.isin(corpus.take, chosen)
-    window = max(config.acoustic_frames, config.vocoder_frames)
     return held_out if _longest_run(held_out) >= window else nothing
 
 
-def _ends_of_takes(corpus: Corpus, share: float) -> np.ndarray:
-    """The last `share` of every take and of every copy of one, (n_frames,) bool."""
+def _ends_of_takes(corpus: Corpus, share: float, shortest: int) -> np.ndarray:
+    """The last `share` of takes and of copies of them, (n_frames,) bool.
+
+    Those in which it is under `shortest` frames have none.
+    """
     changes = np.flatnonzero(np.diff(corpus.take) | np.diff(corpus.shift != 0)) + 1
     ends = np.zeros(corpus.n_frames, dtype=bool)
     for first, last in pairwise([0, *changes.tolist(), corpus.n_frames]):
-        ends[last - round(share * (last - first)) : last] = True
+        n_frames = round(share * (last - first))
+        if n_frames >= shortest:
+            ends[last - n_frames : last] = True
     return ends
 
 
