@@ -30,6 +30,8 @@ from .models import ConsentGrant, ConsentStatement, ErasureReceipt, Scope
 WITHDRAWN = "Consent withdrawn"
 #: A yes to a vendor is for so long, as its statement says.
 VENDOR_GRANT_LASTS = timedelta(days=365)
+#: The first version of its statement that names the words of a rap.
+NAMES_WORDS_SINCE = 2
 
 
 class CannotGrant(Exception):
@@ -58,6 +60,20 @@ def open_grant(
         .filter(user=user, scope=scope, vendor=vendor, statement=newest)
         .first()
     )
+
+
+def may_have_words(user: Any, vendor: str) -> bool:
+    """Whether the person agreed that the vendor is sent the words of their raps.
+
+    The yes that a voice was made under need not be the one: it is asked of any that
+    still stands, so that agreeing again is enough for the voices that are there.
+    """
+    standing = ConsentGrant.objects.standing().visible_to(user)
+    return standing.filter(
+        scope=Scope.CLONE_VENDOR,
+        vendor=vendor,
+        statement__version__gte=NAMES_WORDS_SINCE,
+    ).exists()
 
 
 def require_open_grant(user: Any, scope: str = Scope.CLONE_LOCAL) -> ConsentGrant:

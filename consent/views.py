@@ -181,6 +181,7 @@ def my_data(request: HttpRequest) -> HttpResponse:
             for event in events[:NEWEST]
         ],
         "newest": NEWEST,
+        "vendors_here": vendors.configured(),
     }
     return render(request, "consent/my_data.html", context)
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 from django.utils import timezone
 
+from consent.granting import may_have_words
 from voiceplatform.jobs import Claim, ClaimLost, JobError
 from voices import charging, vendors
 from voices.models import VendorCharge, VoiceModel
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
 PEAK = 0.9
 #: How often the vendor is asked whether it has done by now what a killed worker asked.
 LOOK_AGAIN_S = 5.0
+
+AGREE_AGAIN = (
+    "To rap this, {vendor} is sent its words, and when you agreed to {vendor} the "
+    "statement did not say so. On the page My data, read what it says now and agree "
+    "again; then ask for this take again. A song is sung as before."
+)
 
 Answer = TypeVar("Answer", Changed, Spoken)
 
@@ -89,6 +96,8 @@ def rapped_by_vendor(
     from .guide.pieces import PieceTooLong
 
     vendor = _vendor_of(claim)
+    if not may_have_words(claim.job.song.user, vendor.slug):
+        raise JobError(AGREE_AGAIN.format(vendor=vendor.name))
     lines = [line for line in range(len(score.lines)) if score.syllables_of_line(line)]
     texts = {line: saying.text_of(score, line) for line in lines}
     if max(map(len, texts.values())) > vendor.limits.text_characters:

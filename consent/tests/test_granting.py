@@ -45,6 +45,15 @@ def test_seeded_statement_carries_the_digest_of_its_words(statement):
     assert ConsentStatement.objects.for_scope(Scope.CLONE_LOCAL).count() == 1
 
 
+def test_the_statement_to_a_vendor_names_the_words_of_a_rap_since_it_is_said(db):
+    seed_statement()
+    published = ConsentStatement.objects.for_scope(Scope.CLONE_VENDOR)
+    assert {
+        one.version for one in published if "For each rap, its words" in one.body
+    } == {one.version for one in published if one.version >= granting.NAMES_WORDS_SINCE}
+    assert published.first().version >= granting.NAMES_WORDS_SINCE > 1
+
+
 def test_published_words_that_differ_from_their_file_are_reported(db):
     ConsentStatement.objects.create(version=1, title="T", body="B", sha256="2" * 64)
     with pytest.raises(StatementChanged):

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from consent import granting
 from consent import tasks as consent_tasks
-from consent.models import Erasure, ErasureReceipt
+from consent.models import ConsentGrant, Erasure, ErasureReceipt, Scope
 from generation import changing, rendering, tasks
 from generation.guide.performing import perform
 from generation.guide.warping import vowel_onsets_s
@@ -23,6 +24,7 @@ from voiceplatform.audio.words import transcribe, word_error_rate
 from voiceplatform.jobs import Status
 from voiceplatform.tasks import sweep_jobs
 from voiceplatform.testing.factories import make_song, make_tone
+from voiceplatform.testing.people import make_statement
 from voiceplatform.testing.voices import make_singing_model
 from voices import charging, vendors
 from voices import tasks as voice_tasks
@@ -147,6 +149,31 @@ def test_from_takes_to_a_song_and_a_rap_to_nothing_left(owner, far_end, short_pi
     assert not Generation.objects.exists()
     assert (far_end.voices, far_end.history) == ({}, {})
     assert ErasureReceipt.objects.get().completed_at
+
+
+def test_words_of_a_rap_go_only_where_the_yes_names_them(owner, client, model, far_end):
+    """Version 1 named takes and guides alone; agreeing again is enough."""
+    first = make_statement(1, Scope.CLONE_VENDOR)
+    ConsentGrant.objects.filter(pk=model.vendor_grant_id).update(statement=first)
+    rap = make_song(owner, lyrics="Here I am", style="rap", tempo_bpm=120.0)
+    take = rendering.ask_for_take(rap, model)
+    tasks.render(take.pk)
+    take.refresh_from_db()
+    assert (take.status, far_end.asked(Operation.SPEAK)) == (Status.FAILED, 0)
+    assert "On the page My data, read what it says now and agree again" in take.error
+
+    make_statement(2, Scope.CLONE_VENDOR)
+    client.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
+    words = reverse("consent:vendor_statement", args=["elevenlabs"])
+    assert words in client.get(reverse("consent:my_data")).content.decode()
+    client.post(words, {"agree": "on", "typed_name": "Olive Owner"})
+    again = rendering.ask_for_take(rap, model)
+    tasks.render(again.pk)
+    again.refresh_from_db()
+    assert (again.status, far_end.asked(Operation.SPEAK)) == (Status.DONE, 1)
+
+    granting.withdraw(ConsentGrant.objects.open().get(scope=Scope.CLONE_VENDOR))
+    assert not granting.may_have_words(owner, "elevenlabs")
 
 
 #: Where a worker is killed: the answer to a piece not even read, read and not noted.

@@ -38,7 +38,7 @@ def make_grant(user: User, scope: str = Scope.CLONE_LOCAL, **fields) -> ConsentG
         fields = {
             "vendor": "elevenlabs",
             "expires_at": timezone.now() + timedelta(days=365),
+            "statement": make_statement(2, scope),
         } | fields
-    return ConsentGrant.objects.create(
-        user=user, statement=make_statement(scope=scope), scope=scope, **fields
-    )
+    fields = {"statement": make_statement(scope=scope)} | fields
+    return ConsentGrant.objects.create(user=user, scope=scope, **fields)
