@@ -189,7 +189,8 @@ class VoiceModel(HoldsFiles):
 
     @property
     def is_being_written(self) -> bool:
-        return self.status == self.Status.TRAINING
+        """At a vendor always: it may be asked to sing just now."""
+        return self.is_at_vendor or self.status == self.Status.TRAINING
 
     def held_items(self) -> list[tuple[str, str]]:
         held = super().held_items()

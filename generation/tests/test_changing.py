@@ -144,7 +144,8 @@ def test_from_takes_to_a_song_and_a_rap_to_nothing_left(owner, far_end, short_pi
 
     granting.withdraw(yes)
     for _ in range(2):
-        Erasure.objects.update(next_attempt_at=timezone.now())
+        now = timezone.now()
+        Erasure.objects.update(next_attempt_at=now, settles_at=now)
         consent_tasks.erase_due()
     assert not Generation.objects.exists()
     assert (far_end.voices, far_end.history) == ({}, {})

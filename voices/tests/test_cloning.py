@@ -21,8 +21,13 @@ from recordings.models import Recording
 from voiceplatform import jobs
 from voiceplatform.jobs import Status
 from voiceplatform.tasks import sweep_jobs
-from voiceplatform.testing.factories import make_voice, make_voice_model, open_grant
-from voices import choosing, cloning, picking, tasks, training
+from voiceplatform.testing.factories import (
+    make_tone,
+    make_voice,
+    make_voice_model,
+    open_grant,
+)
+from voices import choosing, cloning, picking, tasks, training, vendors
 from voices.models import TrainingJob, VendorAccount, Voice, VoiceModel
 from voices.testing import elevenlabs_server as far
 from voices.testing.accounts import (
@@ -324,9 +329,34 @@ def test_deleting_the_voice_deletes_it_there_with_proof(ready, willing, far_end)
     consent_tasks.erase_due()
     receipt.refresh_from_db()
     assert far_end.voices == {}
+    assert receipt.completed_at is None  # it may be singing just now
+    erase_all()
+    receipt.refresh_from_db()
     assert receipt.completed_at
     item.refresh_from_db()
     assert item.erased_at
+
+
+def test_what_is_sung_while_the_voice_is_deleted_is_left_nowhere(
+    ready, willing, far_end, monkeypatch
+):
+    """The deletion comes after the request and before it is done there."""
+
+    def deleted_meanwhile(samples, rate_hz, formants):
+        erasing.delete(Voice.objects.get(), user=willing, reason="Voice deleted")
+        consent_tasks.erase_due()
+        connection.close()
+        return samples
+
+    monkeypatch.setattr(far, "changed", deleted_meanwhile)
+    vendors.vendor("elevenlabs").change(ready.vendor_voice_id, make_tone(0.5))
+    receipt = ErasureReceipt.objects.get(user=willing)
+    assert (far_end.voices, len(far_end.history)) == ({}, 1)
+    assert receipt.completed_at is None
+    erase_all()
+    receipt.refresh_from_db()
+    assert far_end.history == {}
+    assert receipt.completed_at
 
 
 def test_deleting_a_take_deletes_the_voice_that_heard_it(
@@ -356,7 +386,7 @@ def test_a_deletion_is_tried_until_the_vendor_says_it_is_gone(ready, willing, fa
 def test_a_voice_already_gone_there_counts_as_gone(ready, willing, far_end):
     far_end.voices.clear()
     receipt = erasing.delete(ready.voice, user=willing, reason="Voice deleted")
-    consent_tasks.erase_due()
+    erase_all()
     receipt.refresh_from_db()
     assert receipt.completed_at
 
