@@ -135,8 +135,13 @@ def _keep_id(model: VoiceModel, voice: VendorVoice) -> None:
 def _monitor(
     claim: Claim[TrainingJob], vendor: Vendor, voice: VendorVoice
 ) -> VendorVoice:
-    """The voice once it may sing or somebody has to do something, or in MONITOR_S."""
+    """The voice once it may sing or somebody has to do something, or in MONITOR_S.
+
+    It is read at least once: what a vendor answers as it makes a voice does not tell
+    all that it may want.
+    """
     until = time.monotonic() + MONITOR_S
+    voice = vendor.voice(voice.id)
     while voice.demand is Demand.PROOF and time.monotonic() < until:
         claim.heartbeat(f"{vendor.name} checks the voice", SENT)
         time.sleep(MONITOR_STEP_S)

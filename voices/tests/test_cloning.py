@@ -232,17 +232,19 @@ def test_a_failure_is_told_in_words_and_can_be_taken_up(job, far_end, refusal, w
 
 
 @pytest.mark.parametrize(
-    ("safety", "demand", "words"),
+    ("asks", "safety", "demand", "words"),
     [
-        ("NONE", "proof", "wants to be shown that this voice is yours"),
-        ("CAPTCHA", "captcha", "wants you to read a sentence aloud"),
-        ("ENTERPRISE_CAPTCHA", "captcha", "wants you to read a sentence aloud"),
+        (True, "NONE", "proof", "wants to be shown that this voice is yours"),
+        (True, "CAPTCHA", "captcha", "wants you to read a sentence aloud"),
+        (False, "CAPTCHA", "captcha", "wants you to read a sentence aloud"),
+        (True, "ENTERPRISE_CAPTCHA", "captcha", "wants you to read a sentence aloud"),
+        (False, "ENTERPRISE_CAPTCHA", "captcha", "wants you to read a sentence aloud"),
     ],
 )
 def test_a_voice_to_be_verified_waits_for_it_and_is_not_made_again(
-    job, far_end, safety, demand, words
+    job, far_end, asks, safety, demand, words
 ):
-    far_end.asks_verification, far_end.safety = True, safety
+    far_end.asks_verification, far_end.safety = asks, safety
     tasks.train(job.pk)
     job.refresh_from_db()
     assert job.status == Status.FAILED
@@ -259,8 +261,9 @@ def test_a_voice_to_be_verified_waits_for_it_and_is_not_made_again(
     assert VoiceModel.objects.get().vendor_demand == ""
 
 
-def test_a_voice_that_is_not_allowed_is_told_and_never_ready(job, far_end):
-    far_end.asks_verification, far_end.safety = True, "BAN"
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_voice_that_is_not_allowed_is_told_and_never_ready(job, far_end, asks):
+    far_end.asks_verification, far_end.safety = asks, "BAN"
     tasks.train(job.pk)
     job.refresh_from_db()
     assert (job.status, job.model.vendor_demand) == (Status.FAILED, "barred")
