@@ -116,7 +116,7 @@ def _voicing_edge(bands_db: np.ndarray, expected_s: float, *, rising: bool) -> f
     """Where the low harmonics come up to, or go down from, near the vowel's level."""
     voice_db = np.logaddexp(*(bands_db[:2] * np.log(10) / 10)) * 10 / np.log(10)
     direction = 1 if rising else -1
-    here = round(expected_s / _HOP_S)
+    here = min(max(round(expected_s / _HOP_S), 0), len(voice_db) - 1)
     reach = round(_VOICING_REACH_S / _HOP_S)
     # From the voiced side's loudest moment walk back towards the consonant.
     side = [here + direction * step for step in range(reach + 1)]

@@ -56,11 +56,14 @@ def text_of(score: Score, line: int) -> str:
 def said_line(
     score: Score, line: int, sound: Waveform, characters: Sequence[TimedCharacter]
 ) -> SaidLine:
-    """The line's phones found in its sound. Raises NotTheLine."""
+    """The line's phones found in its sound. Raises NotTheLine.
+
+    Letters told past the end of the sound, which may have lost a little, end with it.
+    """
     text = "".join(timed.character for timed in characters)
     if text.split() != text_of(score, line).split():
         raise NotTheLine("the words came back with the times of other words.")
-    sound, characters = _without_pauses(sound, characters)
+    sound, characters = _without_pauses(sound, _within(sound, characters))
     symbols, ends_s = _expected(score, line, characters)
     aligned = resample(sound, ALIGNED_RATE_HZ).mono()
     phones = phones_near(symbols, ends_s, aligned)
@@ -104,6 +107,22 @@ def _expected(
     return symbols, [*starts_s[1:], spelled[-1][-1].end_s]
 
 
+def _within(
+    sound: Waveform, characters: Sequence[TimedCharacter]
+) -> list[TimedCharacter]:
+    starts_s, ends_s = (
+        np.clip(times_s, 0.0, sound.duration_s).tolist()
+        for times_s in (
+            [timed.start_s for timed in characters],
+            [timed.end_s for timed in characters],
+        )
+    )
+    return [
+        TimedCharacter(timed.character, *span)
+        for timed, *span in zip(characters, starts_s, ends_s, strict=True)
+    ]
+
+
 def _words(characters: Sequence[TimedCharacter]) -> list[list[TimedCharacter]]:
     """The characters of each word; the mark that ends the line belongs to none."""
     words: list[list[TimedCharacter]] = [[]]
@@ -123,8 +142,10 @@ def _without_pauses(
     samples, rate_hz = sound.mono(), sound.sample_rate_hz
     cuts: list[tuple[float, float]] = []
     for before, after in zip(words, words[1:], strict=False):
+        # A word of one letter is looked through twice, as an end and as a beginning.
+        cut_s = cuts[-1][1] if cuts else 0.0
         start_s, end_s = _longest_silence(
-            samples, rate_hz, before[-1].start_s, after[0].end_s
+            samples, rate_hz, max(before[-1].start_s, cut_s), after[0].end_s
         )
         if end_s - start_s > _LONGEST_PAUSE_S:
             kept_s = _LONGEST_PAUSE_S / 2

@@ -162,10 +162,13 @@ def test_nothing_sounds_in_the_rests(score, told):
     assert not between.any()
 
 
-def test_a_pause_between_words_is_not_kept(score, told):
-    """The bar says when to pause: 0.4 s of silence before "and" change nothing."""
-    sound, timed = told[0]
-    number = saying.text_of(score, 0).index("and")
+@pytest.mark.parametrize("is_in_it", [False, True])
+@pytest.mark.parametrize(("line", "word"), [(0, "and"), (1, "I set")])
+def test_a_pause_between_words_is_not_kept(score, told, line, word, is_in_it):
+    """The bar says when to pause: 0.4 s of silence before a word change nothing, nor
+    does it if its first letter is told to have begun before the silence."""
+    sound, timed = told[line]
+    number = saying.text_of(score, line).index(word)
     at_s, pause_s = timed[number].start_s, 0.4
     at = round(at_s * SAMPLE_RATE_HZ)
     silence = np.zeros(round(pause_s * SAMPLE_RATE_HZ), np.float32)
@@ -178,11 +181,34 @@ def test_a_pause_between_words_is_not_kept(score, told):
         else replace(c, start_s=c.start_s + pause_s, end_s=c.end_s + pause_s)
         for i, c in enumerate(timed)
     ]
-    lines = found(score, told | {0: (paused, later)})
-    ends_s = [one.phones[-1].end_s for one in (lines[0], found(score, told)[0])]
-    assert ends_s[0] == pytest.approx(ends_s[1], abs=0.1)
+    if is_in_it:
+        later[number] = replace(later[number], start_s=at_s)
+    lines = found(score, told | {line: (paused, later)})
+    starts_s, expected_s = (
+        [phone.start_s for phone in one.phones]
+        for one in (lines[line], found(score, told)[line])
+    )
+    assert starts_s == pytest.approx(expected_s, abs=0.1)
     whole, _ = saying.rapped(score, lines)
     assert onset_errors(whole, vowel_onsets_s(score)).median_ms <= 20
+
+
+@pytest.mark.parametrize("lost_s", [0.0, 0.1, 0.25])
+def test_letters_told_past_the_end_of_the_sound_end_with_it(lost_s):
+    """As much of the end may be lost as a vendor's sound is still taken with."""
+    score = write_score(
+        "Out of sight", tempo_bpm=96, key="C major", style="rap", seed=0
+    )
+    text = saying.text_of(score, 0)
+    samples, rate_hz, spans = far.said(text)
+    ends_s = spans[-2][1]
+    sound = Waveform(samples[: round((ends_s - lost_s) * rate_hz)], rate_hz)
+    timed = [TimedCharacter(c, *span) for c, span in zip(text, spans, strict=True)]
+    said = saying.said_line(score, 0, sound, timed)
+    assert "".join(phone.symbol for phone in said.phones) == "WtʌvsIt"
+    assert said.phones[-1].end_s <= sound.duration_s + 0.05
+    whole, _ = saying.rapped(score, {0: said})
+    assert whole.duration_s == pytest.approx(score.duration_s, abs=0.001)
 
 
 def test_the_times_of_other_words_are_refused(score, told):
