@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -434,6 +436,55 @@ def test_what_nobody_noted_is_found_by_what_was_asked(
     later = Sent(before + timedelta(hours=1))
     assert vendor.recall_changed(voice.id, 0.6, later) == []
     assert vendor.recall_spoken(voice.id, "Hold me", later) is None
+
+
+def test_what_came_to_nothing_there_is_passed_over(server, vendor, voice):
+    """Its sound is cut off; of the same text there is another, whole."""
+    before = datetime.now(UTC)
+    whole = vendor.speak(voice.id, "Hold me")
+    cut = vendor.speak(voice.id, "Hold me")
+    kept = next(
+        made
+        for made in server.history.values()
+        if made.request_id == cut.bill.request_id
+    )
+    kept.audio = kept.audio[: len(kept.audio) // 3]
+    found = vendor.recall_spoken(voice.id, "Hold me", Sent(before))
+    assert found.bill == whole.bill
+    with pytest.raises(TransientVendorError) as failed:
+        vendor.recall_spoken(voice.id, "Hold me", Sent(before, cut.bill.request_id))
+    assert failed.value.failure is Failure.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    ("lacks", "value"),
+    [
+        ("characters", []),
+        ("character_end_times_seconds", [0.1]),
+        ("character_start_times_seconds", None),
+        ("date_unix", None),
+        ("character_count_change_to", None),
+    ],
+)
+def test_a_history_that_cannot_be_read_is_told(
+    server, vendor, voice, lacks, value, monkeypatch
+):
+    before = datetime.now(UTC)
+    vendor.speak(voice.id, "Hold me")
+    typed = far.typed
+
+    def told(model):
+        answer = typed(model)
+        body = json.loads(answer.body)
+        for item in body.get("history", []):
+            timed = item["alignments"]["alignment"]
+            (timed if lacks in timed else item)[lacks] = value
+        return replace(answer, body=json.dumps(body).encode())
+
+    monkeypatch.setattr(far, "typed", told)
+    with pytest.raises(VendorError) as failed:
+        vendor.recall_spoken(voice.id, "Hold me", Sent(before))
+    assert failed.value.failure is Failure.UNREADABLE
 
 
 class _Forgetful(dict):

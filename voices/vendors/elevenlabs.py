@@ -409,11 +409,11 @@ class ElevenLabs:
                     request_options=options,
                 )
             )
-            characters = _timed(self._told(answer.data, "alignment"))
+            characters = self._timed(self._told(answer.data, "alignment"))
             body = _from_base64(self._told(answer.data, "audio_base_64"))
             if body is None:
                 raise self._error(Failure.UNREADABLE)
-            waveform = self._decoded(body, characters[-1].end_s if characters else 0.0)
+            waveform = self._decoded(body, characters[-1].end_s)
         except VendorError as error:
             item = self._kept(voice_id, error)
             if item is None or item.alignments is None:
@@ -450,8 +450,15 @@ class ElevenLabs:
 
     def recall_spoken(self, voice_id: str, text: str, sent: Sent) -> Spoken | None:
         for item in self._answers(voice_id, "TTS", sent):
-            if item.text == text and item.alignments is not None:
-                return Spoken(*self._spoken_in(item), _billed(item))
+            if item.text != text or item.alignments is None:
+                continue
+            try:
+                said = self._spoken_in(item)
+            except VendorError as error:
+                if sent.request_id or error.failure not in _OTHER_LENGTH:
+                    raise
+                continue
+            return Spoken(*said, self._billed(item))
         return None
 
     def recall_changed(
@@ -466,7 +473,7 @@ class ElevenLabs:
                 if sent.request_id or error.failure not in _OTHER_LENGTH:
                     raise
                 continue
-            answers.append(Changed(waveform, _billed(item)))
+            answers.append(Changed(waveform, self._billed(item)))
         return answers
 
     def _answers(self, voice_id: str, source: str, sent: Sent) -> list[Any]:
@@ -475,7 +482,9 @@ class ElevenLabs:
             item = self._of_request(voice_id, sent.request_id)
             return [item] if item and item.source == source else []
         since = sent.at.timestamp() - _CLOCKS_DIFFER_S
-        recent = takewhile(lambda item: item.date_unix >= since, self._items(voice_id))
+        recent = takewhile(
+            lambda item: self._told(item, "date_unix") >= since, self._items(voice_id)
+        )
         return [
             item
             for item in recent
@@ -487,9 +496,27 @@ class ElevenLabs:
         return next((one for one in items if one.request_id == request_id), None)
 
     def _spoken_in(self, item: Any) -> tuple[Waveform, tuple[TimedCharacter, ...]]:
-        characters = _timed(item.alignments.alignment)
+        characters = self._timed(self._told(item.alignments, "alignment"))
         body = self._sound_of(item.history_item_id)
         return self._decoded(body, characters[-1].end_s), characters
+
+    def _timed(self, alignment: Any) -> tuple[TimedCharacter, ...]:
+        """The characters of a text, one at least, with their times."""
+        told = (
+            self._told(alignment, "characters"),
+            self._told(alignment, "character_start_times_seconds"),
+            self._told(alignment, "character_end_times_seconds"),
+        )
+        if not told[0] or len({len(column) for column in told}) > 1:
+            raise self._error(Failure.UNREADABLE)
+        return tuple(TimedCharacter(*timed) for timed in zip(*told, strict=True))
+
+    def _billed(self, item: Any) -> Bill:
+        """What a request that the history tells of cost."""
+        cost = self._told(item, "character_count_change_to") - self._told(
+            item, "character_count_change_from"
+        )
+        return Bill(max(0, cost), item.request_id or "")
 
     def _kept(self, voice_id: str, error: VendorError) -> Any:
         """What ElevenLabs keeps of a request whose answer was lost on the way.
@@ -729,24 +756,6 @@ def _demand(found: Any) -> Demand:
     if verification and verification.requires_verification:
         return Demand.PROOF
     return Demand.NOTHING
-
-
-def _billed(item: Any) -> Bill:
-    """What a request that the history tells of cost."""
-    cost = item.character_count_change_to - item.character_count_change_from
-    return Bill(max(0, cost), item.request_id or "")
-
-
-def _timed(alignment: Any) -> tuple[TimedCharacter, ...]:
-    return tuple(
-        TimedCharacter(*timed)
-        for timed in zip(
-            alignment.characters,
-            alignment.character_start_times_seconds,
-            alignment.character_end_times_seconds,
-            strict=True,
-        )
-    )
 
 
 def _from_base64(text: str) -> bytes | None:
