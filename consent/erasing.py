@@ -52,7 +52,7 @@ LAST_RETRY = timedelta(hours=6)
 #: A worker may still be writing there, or waiting for a vendor's answer, this long.
 SETTLES_AFTER: dict[str, timedelta] = {
     Erasure.Kind.WORK_DIRECTORY: CLAIM_TIMEOUT,
-    Erasure.Kind.VENDOR_VOICE: timedelta(minutes=5),
+    Erasure.Kind.VENDOR_VOICE: timedelta(minutes=10),
 }
 #: A file that no row holds may still be waiting for its row for this long.
 ORPHAN_AGE = timedelta(hours=1)

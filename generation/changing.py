@@ -220,12 +220,20 @@ def _answered(
         # In this order: what ended before it is asked about is in the answer.
         is_over = charge.is_settled or timezone.now() > charge.made_at + longest
         if made := wanted.recall(charging.sent(charge)):
-            return made
+            if not _is_anothers(charge, made):
+                return made
+            continue
         if is_over:
             return None
         if not claim.keep():
             raise ClaimLost(f"Generation {claim.pk}")
         time.sleep(LOOK_AGAIN_S)
+
+
+def _is_anothers(charge: VendorCharge, made: Answer) -> bool:
+    """Whether what was found without its id is known by now to be another's answer."""
+    sent = charging.sent(charge)
+    return not sent.request_id and made.bill.request_id in sent.others
 
 
 def _buy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -368,6 +369,50 @@ def test_waiting_ends_with_the_claim(unperformed, left_open, take):
     Generation.objects.filter(pk=take.pk).update(stop_requested_at=timezone.now())
     with pytest.raises(jobs.ClaimLost):
         bought(*unperformed)
+
+
+def test_a_request_tried_for_the_last_time_is_still_waited_for(
+    unperformed, left_open, model, far_end, monkeypatch
+):
+    """Its reservation is as old as all tries before and the waits between them."""
+    claim, tone = unperformed
+    vendor = vendors.vendor("elevenlabs")
+    tries_s = (retrying.ATTEMPTS - 1) * (elevenlabs.TIMEOUT_S + 30.0)
+    made_at = timezone.now() - timedelta(seconds=tries_s)
+    VendorCharge.objects.filter(pk=left_open.pk).update(made_at=made_at)
+
+    def meanwhile(seconds):
+        vendor.change(model.vendor_voice_id, tone)
+
+    monkeypatch.setattr(changing.time, "sleep", meanwhile)
+    bought(claim, tone)
+    assert far_end.asked(Operation.CHANGE) == 1
+
+
+def test_the_same_words_for_another_take_are_left_to_it(take, owner, model, far_end):
+    """Found by its text, and known a moment later to be the other take's answer."""
+    vendor = vendors.vendor("elevenlabs")
+    claim = Generation.objects.claim(take.pk)
+    wanted = changing._to_be_said(claim, vendor, "Hold me.")
+    ours, theirs = (
+        charging.reserve(owner, "elevenlabs", job=job, key=job, credits=8)
+        for job in ("ours", "theirs")
+    )
+    our_answer, their_answer = (
+        vendor.speak(model.vendor_voice_id, "Hold me.") for _ in range(2)
+    )
+    found = []
+
+    def recall(sent):
+        found.append(wanted.recall(sent))
+        charging.settle(theirs, their_answer.bill)
+        return found[-1]
+
+    raced = replace(wanted, recall=recall)
+    made = changing._answered(claim, vendor, raced, ours)
+    bills = [their_answer.bill, our_answer.bill]
+    assert [one.bill for one in found] == bills
+    assert made.bill == our_answer.bill
 
 
 def test_another_performance_as_long_is_not_taken_for_this_one(

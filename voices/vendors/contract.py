@@ -129,7 +129,8 @@ class Vendor(Protocol):
     slug: str
     name: str
     limits: Limits
-    #: No request is under way longer than this, in seconds.
+    #: From being asked for, no request is under way longer than this, in seconds,
+    #: however often it is tried.
     longest_request_s: float
 
     def make_voice(self, key: str, samples: Sequence[Sample]) -> VendorVoice:

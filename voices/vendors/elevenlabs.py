@@ -40,7 +40,7 @@ from .contract import (
     VendorVoice,
 )
 from .errors import Failure, VendorError, vendor_error
-from .retrying import retried
+from .retrying import ATTEMPTS, LONGEST_WAIT_S, retried
 
 if TYPE_CHECKING:
     import httpx
@@ -176,7 +176,7 @@ class ElevenLabs:
     #: takes five minutes, and a multilingual text 10,000 characters, of which less is
     #: safer to get back whole.
     limits = Limits(samples_s=120.0, performance_s=120.0, text_characters=2_500)
-    longest_request_s = 2 * TIMEOUT_S
+    longest_request_s = ATTEMPTS * (TIMEOUT_S + LONGEST_WAIT_S)
 
     def __init__(self, key: str, base_url: str, output_format: str) -> None:
         if urlsplit(base_url).scheme not in ("http", "https"):
