@@ -40,6 +40,13 @@ class JobError(Exception):
     """The job cannot succeed; the message tells its owner why and what to do."""
 
 
+class OwnerNeeded(JobError):
+    """The job cannot go on before its owner has done what the message says.
+
+    It used up no attempt: looking whether it is done may take any number of them.
+    """
+
+
 class Status(models.TextChoices):
     QUEUED = "queued", "Waiting"
     RUNNING = "running", "Working"
@@ -210,11 +217,17 @@ class Claim(Generic[JobType]):
             )
         )
 
-    def fail(self, message: str) -> bool:
-        """End the job with words its owner understands."""
+    def fail(self, message: str, *, is_counted: bool = True) -> bool:
+        """End the job with words its owner understands.
+
+        Unless it `is_counted`, the attempt is given back.
+        """
         return bool(
             self._held().update(
-                status=Status.FAILED, error=message, finished_at=timezone.now()
+                status=Status.FAILED,
+                error=message,
+                finished_at=timezone.now(),
+                attempt=self.attempt if is_counted else self.attempt - 1,
             )
         )
 

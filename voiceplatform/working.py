@@ -16,7 +16,7 @@ from django.core.files import File
 from django.core.files.storage import Storage
 from django.db import DatabaseError, connection, transaction
 
-from .jobs import Claim, ClaimLost, JobError
+from .jobs import Claim, ClaimLost, JobError, OwnerNeeded
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def at_work(claim: Claim[Any], *, kept: str) -> Iterator[None]:
     except ClaimLost:
         claim.give_up()
     except JobError as error:
-        claim.fail(str(error))
+        claim.fail(str(error), is_counted=not isinstance(error, OwnerNeeded))
     except Exception as error:
         if not claim.keep():
             # The rows and files it works on may go together with its permission.

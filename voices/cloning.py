@@ -15,7 +15,7 @@ from django.db import transaction
 from django_q.tasks import async_task
 
 from consent.models import Erasure
-from voiceplatform.jobs import Claim, ClaimLost, JobError
+from voiceplatform.jobs import Claim, ClaimLost, JobError, OwnerNeeded, Status
 from voiceplatform.working import at_work
 
 from . import charging, vendors
@@ -85,7 +85,7 @@ def _clone(claim: Claim[TrainingJob]) -> None:
     check_voice(claim, takes)
     quality = covered(takes)
     samples = _samples(claim)
-    VoiceModel.objects.filter(pk=model.pk).update(vendor_demand="")
+    _note_demand(claim, Demand.NOTHING)
     claim.heartbeat(f"{vendor.name} listens to your takes", READ)
     # Asked once more at the last moment: from here on they leave this site.
     if not claim.keep():
@@ -97,8 +97,9 @@ def _clone(claim: Claim[TrainingJob]) -> None:
     except VendorError as error:
         raise JobError(f"{error} {TAKES_ARE_SAFE}") from error
     if voice.demand is not Demand.NOTHING:
-        VoiceModel.objects.filter(pk=model.pk).update(vendor_demand=voice.demand.value)
-        raise JobError(DEMANDED[voice.demand].format(vendor=vendor.name))
+        _note_demand(claim, voice.demand)
+        words = DEMANDED[voice.demand].format(vendor=vendor.name)
+        raise JobError(words) if voice.demand is Demand.BARRED else OwnerNeeded(words)
     with transaction.atomic():
         finished = claim.finish() and VoiceModel.objects.filter(pk=model.pk).update(
             status=VoiceModel.Status.READY, quality=quality, vendor_demand=""
@@ -130,6 +131,16 @@ def _keep_id(model: VoiceModel, voice: VendorVoice) -> None:
     )
     async_task("consent.tasks.erase_due")
     raise ClaimLost(f"VoiceModel {model.pk}")
+
+
+def _note_demand(claim: Claim[TrainingJob], demand: Demand) -> None:
+    """Keep what the vendor wants for the voice's page. Raises ClaimLost."""
+    ours = TrainingJob.objects.filter(
+        pk=claim.pk, attempt=claim.attempt, status=Status.RUNNING
+    )
+    models = VoiceModel.objects.filter(training_job__in=ours)
+    if not models.update(vendor_demand=demand.value):
+        raise ClaimLost(f"TrainingJob {claim.pk}")
 
 
 def _monitor(

@@ -37,6 +37,7 @@ from voices.testing.accounts import (
 )
 from voices.testing.elevenlabs_server import Fault, KeptVoice, Line, Operation
 from voices.vendors import elevenlabs, retrying
+from voices.vendors.contract import Demand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -259,6 +260,30 @@ def test_a_voice_to_be_verified_waits_for_it_and_is_not_made_again(
     job.refresh_from_db()
     assert (job.status, far_end.voices_made) == (Status.DONE, 1)
     assert VoiceModel.objects.get().vendor_demand == ""
+
+
+def test_one_may_look_for_a_proof_any_number_of_times(job, far_end):
+    far_end.safety = "CAPTCHA"
+    for _ in range(jobs.MAX_ATTEMPTS + 1):
+        tasks.train(job.pk)
+        assert TrainingJob.objects.resumable().get() == job
+        training.resume_training(job)
+    far_end.safety = "NONE"
+    (voice,) = far_end.voices.values()
+    voice.is_verified = True
+    tasks.train(job.pk)
+    job.refresh_from_db()
+    assert (job.status, far_end.voices_made) == (Status.DONE, 1)
+
+
+def test_a_worker_that_was_taken_over_notes_no_demand(job):
+    lost = TrainingJob.objects.claim(job.pk)
+    abandon(job)
+    ours = TrainingJob.objects.claim(job.pk)
+    cloning._note_demand(ours, Demand.PROOF)
+    with pytest.raises(jobs.ClaimLost):
+        cloning._note_demand(lost, Demand.NOTHING)
+    assert VoiceModel.objects.get().vendor_demand == "proof"
 
 
 @pytest.mark.parametrize("asks", [False, True])
