@@ -185,10 +185,18 @@ def _poor_figures(user: Any) -> list[str]:
 
 
 def _learns_better_now(user: Any) -> bool:
-    """Whether their latest voice made here had no GPU, and the next one has."""
+    """Whether their latest voice made here had no GPU, and one has come since.
+
+    Where there was one already and a CPU made it all the same, some machines here have
+    none: the next voice may be no better off.
+    """
     latest = _latest_here(user)
-    was_on_cpu = latest is not None and latest.quality.get("device") == machines.CPU
-    return was_on_cpu and machines.device_here() not in ("", machines.CPU)
+    if latest is None or latest.quality.get("device") != machines.CPU:
+        return False
+    if machines.device_here() in ("", machines.CPU):
+        return False
+    since = machines.gpu_since()
+    return since is None or latest.created_at < since
 
 
 def _latest_here(user: Any) -> VoiceModel | None:

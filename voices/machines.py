@@ -6,9 +6,10 @@ Whoever serves pages need not be who trains, so those who train note it down.
 from __future__ import annotations
 
 import platform
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import Min, QuerySet
 from django.utils import timezone
 
 from .models import TrainingMachine
@@ -20,23 +21,34 @@ CPU = "cpu"
 
 def note(device: str) -> None:
     """This machine trains on that: "cpu", or what torch calls its GPU."""
-    TrainingMachine.objects.update_or_create(
-        name=platform.node()[:120] or "this machine",
-        defaults={"device": device, "noted_at": timezone.now()},
-    )
+    now = timezone.now()
+    TrainingMachine.objects.filter(noted_at__lt=now - FORGOTTEN_AFTER).delete()
+    name = platform.node()[:120] or "this machine"
+    as_before = TrainingMachine.objects.filter(name=name, device=device)
+    if not as_before.update(noted_at=now):
+        TrainingMachine.objects.update_or_create(
+            name=name,
+            defaults={"device": device, "noted_at": now, "device_since": now},
+        )
 
 
 def device_here() -> str:
     """What voices train on: a GPU if any machine has one; empty while nobody knows."""
-    lately = timezone.now() - FORGOTTEN_AFTER
-    noted = set(
-        TrainingMachine.objects.filter(noted_at__gte=lately).values_list(
-            "device", flat=True
-        )
-    )
+    noted = set(_lately().values_list("device", flat=True))
     chosen = settings.TRAINING_DEVICE
     known = noted or ({chosen} - {"auto"})
     return min(known, key=lambda device: device == CPU, default="")
+
+
+def gpu_since() -> datetime | None:
+    """Since when a machine here has had a GPU; None if none has, or nobody noted it."""
+    with_gpu = _lately().exclude(device=CPU)
+    return with_gpu.aggregate(since=Min("device_since"))["since"]
+
+
+def _lately() -> QuerySet[TrainingMachine]:
+    lately = timezone.now() - FORGOTTEN_AFTER
+    return TrainingMachine.objects.filter(noted_at__gte=lately)
 
 
 def in_words() -> str:

@@ -336,6 +336,8 @@ class TrainingMachine(models.Model):
     #: As torch calls it: "cpu", or "cuda" for a GPU.
     device = models.CharField(max_length=20)
     noted_at = models.DateTimeField()
+    #: Since when it has trained on that.
+    device_since = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
         return self.name

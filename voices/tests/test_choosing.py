@@ -184,6 +184,34 @@ def test_a_poor_voice_is_tried_again_here_where_a_gpu_has_come(
     assert choice.reason.endswith(words)
 
 
+def test_where_only_some_machines_have_a_gpu_it_is_tried_again_once(owner, account):
+    make_vendor_grant(owner)
+    takes = make_checked_takes(owner, n=4, each_s=100.0)
+    quality = {"clarity": 0.4, "device": "cpu"}
+    make_voice_model(owner, recordings=takes, quality=quality)
+    TrainingMachine.objects.create(
+        name="another", device="cuda", noted_at=timezone.now()
+    )
+    machines.note("cpu")
+    assert choosing.choose(owner).is_local
+    make_voice_model(owner, recordings=takes, quality=quality)
+    assert choosing.choose(owner).engine == "elevenlabs"
+
+
+def test_machines_that_are_gone_are_forgotten(db):
+    machines.note("cuda")
+    noted = TrainingMachine.objects.get()
+    machines.note("cuda")
+    again = TrainingMachine.objects.get()
+    assert again.noted_at > noted.noted_at
+    assert again.device_since == noted.device_since
+    long_ago = timezone.now() - timedelta(days=3)
+    TrainingMachine.objects.update(name="another", noted_at=long_ago)
+    machines.note("cpu")
+    assert TrainingMachine.objects.get().device == "cpu"
+    assert machines.gpu_since() is None
+
+
 # --- chosen
 
 
