@@ -5,10 +5,12 @@ performance the person's voice; what comes back is put in time and on the pitch 
 score. The lines of a rap are said by the vendor, and each syllable is taken to its
 place in the bar.
 
-Each piece is paid for once. A row with a key of ours is there before anything is sent
-for it, and a piece counts when that row knows the request it was answered to. A job
-taken up again asks for the answers to its earlier requests first: those that are known,
-and those whose worker was killed before it had read or noted anything.
+Each piece of a take is paid for once. A row with a key of ours is there before anything
+is sent for it, and a piece counts when that row knows the request it was answered to. A
+job taken up again asks for the answers to its earlier requests first: those that are
+known, and those whose worker was killed before it had read or noted anything. A take
+that failed and is asked for again is the same take, as long as it has attempts left
+(generation/rendering.py); another take is paid for anew.
 """
 
 from __future__ import annotations

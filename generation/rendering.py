@@ -8,14 +8,15 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import Max
 from django.db.models.fields.files import FieldFile
+from django.utils import timezone
 
 from recordings import fingerprinting
-from voiceplatform.jobs import Claim, JobError
+from voiceplatform.jobs import MAX_ATTEMPTS, Claim, JobError, Status
 from voiceplatform.working import at_work, deliver, scratch_dir
 from voices.models import VoiceModel
 
@@ -49,8 +50,9 @@ def ask_for_take(
     """A take of the song as it is now, in a voice of its owner; made by a worker.
 
     Without a seed it is the song's next one, so that each take is sung a little
-    differently. Asked for twice while it waits, it is the same take. Raises
-    CannotScore (generation/scoring.py) or CannotRender.
+    differently. Asked for twice while it waits, it is the same take; so is one that
+    ended at a vendor before it was sung. Raises CannotScore (generation/scoring.py) or
+    CannotRender.
     """
     # As the database gives it back: lists, not tuples.
     score = json.loads(json.dumps(score_of(song).to_json()))
@@ -70,11 +72,54 @@ def ask_for_take(
         for take in same:
             if take.score == score and seed in (None, take.seed):
                 return take
+        if ended := _ended_at_vendor(song, voice_model, score, seed):
+            return _queued_again(ended)
         if seed is None:
             last = takes.aggregate(last=Max("seed"))["last"]
             seed = 0 if last is None else last + 1
         take = takes.create(voice_model=voice_model, seed=seed, score=score)
         take.enqueue()
+    return take
+
+
+def _ended_at_vendor(
+    song: Song, voice_model: VoiceModel, score: Any, seed: int | None
+) -> Generation | None:
+    """A take of just this that failed or was stopped, and may be tried again.
+
+    What was paid for it there is not paid for again (generation/changing.py).
+    """
+    if not voice_model.is_at_vendor:
+        return None
+    ended = song.generations.filter(
+        voice_model=voice_model,
+        status__in=[Status.FAILED, Status.STOPPED],
+        attempt__lt=MAX_ATTEMPTS,
+    )
+    return next(
+        (
+            take
+            for take in ended.order_by("-pk")
+            if take.score == score and seed in (None, take.seed)
+        ),
+        None,
+    )
+
+
+def _queued_again(take: Generation) -> Generation:
+    Generation.objects.filter(
+        pk=take.pk, status__in=[Status.FAILED, Status.STOPPED]
+    ).update(
+        status=Status.QUEUED,
+        queued_at=timezone.now(),
+        stop_requested_at=None,
+        finished_at=None,
+        error="",
+        stage="",
+        fraction=0.0,
+    )
+    take.refresh_from_db()
+    take.enqueue()
     return take
 
 

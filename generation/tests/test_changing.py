@@ -254,6 +254,36 @@ def quick(monkeypatch):
     monkeypatch.setattr(far, "changed", lambda samples, rate_hz, formants: samples)
 
 
+def test_a_failed_take_asked_for_again_pays_for_nothing_twice(owner, model, far_end):
+    rap = make_song(owner, lyrics=WORDS, style="rap", tempo_bpm=120.0)
+    take = rendering.ask_for_take(rap, model)
+    on_speaking = iter([None, Fault(Operation.SPEAK, far.NO_CREDIT)])
+    far_end.draw_fault = lambda operation: (
+        next(on_speaking, None) if operation is Operation.SPEAK else None
+    )
+    tasks.render(take.pk)
+    take.refresh_from_db()
+    assert take.status == Status.FAILED
+    assert "has no credit left" in take.error
+
+    another = rendering.ask_for_take(rap, model, seed=take.seed + 1)
+    assert another != take
+    another.delete()
+    again = rendering.ask_for_take(rap, model)
+    assert (again, again.status, again.error) == (take, Status.QUEUED, "")
+    assert rendering.ask_for_take(rap, model) == take
+    tasks.render(take.pk)
+    take.refresh_from_db()
+    assert take.status == Status.DONE, take.error
+    assert far_end.asked(Operation.SPEAK) == 3
+    assert_paid_once(take, owner, far_end)
+
+    for line in (rap.lyrics, "Other words"):
+        rap.lyrics = line
+        rap.save()
+        assert rendering.ask_for_take(rap, model) != take
+
+
 # --- what goes wrong
 
 
