@@ -212,13 +212,17 @@ def test_another_chain_makes_another_mix(sung):
     assert np.abs(difference).max() > 0.01
 
 
+#: What belongs to the site and not to a person.
+OF_THE_SITE = ("Script", "Prompt", "TrainingMachine")
+
+
 def test_nothing_is_left_of_it(sung, site):
     wait_for(lambda: files_of(site) == [], 90)
     left = site.shell(
         "from django.apps import apps\n"
         "print(*[model._meta.label for app in ('recordings', 'voices', 'generation')"
         " for model in apps.get_app_config(app).get_models()"
-        " if model.objects.exists() and model.__name__ not in ('Script', 'Prompt')])"
+        f" if model.objects.exists() and model.__name__ not in {OF_THE_SITE}])"
     )
     assert left == ""
     site.manage("verify_audit")
